@@ -1,0 +1,59 @@
+// Package reaper ends pods whose essential container has completed: it decides
+// ([Decision]), writes, and reports, in that order.
+package reaper
+
+import (
+	"flag"
+	"fmt"
+)
+
+// Strategy is how a pod is stopped.
+type Strategy string
+
+const (
+	// Complete gives the pod the phase Succeeded, so that its Job counts a
+	// success, lets the kubelet end the other containers gracefully, and then
+	// deletes the pod. The scheduler and quota see the pod's resources as free
+	// while its containers are still ending.
+	Complete Strategy = "Complete"
+	// DeleteOnly deletes the pod and writes no status. A Job counts that as a
+	// failure and runs its work again.
+	DeleteOnly Strategy = "Delete"
+)
+
+// LeaseName is the name of the Lease that elects the acting replica.
+const LeaseName = "essential-containers-reaper"
+
+// Options are the reaper's settings. [Options.Bind] documents them and sets
+// their defaults.
+type Options struct {
+	MetricsBindAddress      string
+	HealthProbeBindAddress  string
+	LeaderElect             bool
+	LeaderElectionNamespace string
+	StopStrategy            Strategy
+	Workers                 int
+}
+
+// Bind adds the options' flags to fs and gives them their defaults.
+func (o *Options) Bind(fs *flag.FlagSet) {
+	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8080", "where /metrics is served over HTTP; 0 to switch it off")
+	fs.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 to switch them off")
+	fs.BoolVar(&o.LeaderElect, "leader-elect", true, "let one replica act at a time")
+	fs.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "where the Lease "+LeaseName+" is kept (default the pod's own namespace)")
+	fs.StringVar((*string)(&o.StopStrategy), "stop-strategy", string(Complete),
+		"how a pod is stopped: Complete sets its phase to Succeeded and deletes it when its containers have ended; "+
+			"Delete only deletes it, and a Job then counts a failure and runs its work again")
+	fs.IntVar(&o.Workers, "workers", 16, "how many pods are handled at the same time")
+}
+
+// Validate names the first flag whose value is wrong.
+func (o *Options) Validate() error {
+	if o.StopStrategy != Complete && o.StopStrategy != DeleteOnly {
+		return fmt.Errorf("--stop-strategy: %q is neither %q nor %q", o.StopStrategy, Complete, DeleteOnly)
+	}
+	if o.Workers < 1 || o.Workers > 1000 {
+		return fmt.Errorf("--workers: %d is not between 1 and 1000", o.Workers)
+	}
+	return nil
+}

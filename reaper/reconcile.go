@@ -1,0 +1,63 @@
+package reaper
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// reconciler carries decisions out. The client reads from the trimmed cache and
+// writes to the API server.
+type reconciler struct {
+	client   client.Client
+	clock    clock.PassiveClock
+	strategy Strategy
+	report   *reporter
+}
+
+// Reconcile looks at one pod, decides, acts and reports what it did.
+func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	var pod corev1.Pod
+	if err := r.client.Get(ctx, request.NamespacedName, &pod); err != nil {
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("getting pod %s: %w", request.NamespacedName, err)
+	}
+	now := r.clock.Now()
+	decision := decide(&pod, r.strategy, now)
+	err := r.act(ctx, &pod, decision, now)
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		// The pod is gone, or is newer than the cache: its next event comes.
+		log.FromContext(ctx).V(1).Info("pod changed meanwhile", "action", decision.Action.String(), "cause", err.Error())
+		return reconcile.Result{}, nil
+	case err != nil:
+		r.report.failed(decision)
+		return reconcile.Result{}, err
+	}
+	r.report.done(ctx, &pod, decision)
+	if decision.At.IsZero() {
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{RequeueAfter: max(decision.At.Sub(now), time.Millisecond)}, nil
+}
+
+// act is the only place that writes to the API server, events aside.
+func (r *reconciler) act(ctx context.Context, pod *corev1.Pod, d Decision, now time.Time) error {
+	switch d.Action {
+	case Stop, StopAgain:
+		return stop(ctx, r.client, pod, d, now)
+	case Delete:
+		return remove(ctx, r.client, pod)
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,113 @@
+// Command cluster runs a Kubernetes of real parts on one Linux machine: etcd,
+// API server, controller-manager, scheduler, kubelet, containerd, kube-proxy
+// and cert-manager's controllers, all built from Go modules. See README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const usage = `A Kubernetes of real parts on this machine, for tests and for the demo.
+
+Usage: cluster [flags] COMMAND
+
+Commands:
+  build        build all parts; what is built already is not built again
+  up           build, start, and wait until the cluster is ready
+  load TAR...  load container images (docker-archive) into the cluster
+  status       say whether the cluster is up, and list its processes
+  down         end every process of the cluster and remove all it left
+
+Flags:
+`
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "cluster:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+func run(args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
+	name := flags.String("name", "default", "which cluster: several can run beside each other")
+	sources := flags.String("sources", "test/cluster", "this program's source folder")
+	binDir := flags.String("bin-dir", "bin", "where to link the built programs (kubectl, helm, ...)")
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() == 0 {
+		flags.Usage()
+		return errors.New("no command given")
+	}
+	command, rest := flags.Arg(0), flags.Args()[1:]
+	if command == superviseCommand {
+		return supervise(rest)
+	}
+	c, err := newCluster(*name)
+	if err != nil {
+		return err
+	}
+	// An interrupted command leaves a state that the next one takes up.
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if command == "load" {
+		return c.load(ctx, rest)
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%s takes no arguments, got %q", command, strings.Join(rest, " "))
+	}
+	source, err := filepath.Abs(*sources)
+	if err != nil {
+		return err
+	}
+	progress := newProgress(out)
+	switch command {
+	case "build":
+		return buildAll(ctx, progress, source, *binDir)
+	case "up":
+		if err := buildAll(ctx, progress, source, *binDir); err != nil {
+			return err
+		}
+		return c.up(ctx, progress, source)
+	case "down":
+		return c.down(progress)
+	case "status":
+		return c.status(out)
+	}
+	flags.Usage()
+	return fmt.Errorf("unknown command %q", command)
+}
+
+// poll calls done every interval until it reports true, returns an error, or
+// ctx ends.
+func poll(ctx context.Context, interval time.Duration, done func() (bool, error)) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// superviseCommand starts the supervisor. It is for this program alone: up
+// runs it as the first process of new process, mount and network namespaces.
+//
+// These are what makes a cluster removable: when the first process of a
+// process namespace ends, the kernel ends every other one in it, and mounts and
+// network go with the last of them. Nothing can be forgotten, whenever and
+// however the cluster is interrupted.
+const superviseCommand = "supervise"
+
+// The files that the supervisor inherits from up.
+const (
+	lockFD     = 3 // held for the cluster's life
+	listenerFD = 4 // the API server's port on the machine's own loopback
+)
+
+const nodeIP = "10.99.0.1"
+
+// daemon is one process of the cluster, started again whenever it ends.
+type daemon struct {
+	name  string
+	argv  []string
+	after func() bool // what must be there before it can start
+}
+
+func daemons() []daemon {
+	const pki, config = inside + "/pki/", inside + "/config/"
+	apiServer := listens("tcp", "127.0.0.1:6443")
+	return []daemon{
+		{"etcd", []string{"etcd",
+			"--data-dir", "/var/lib/etcd", "--unsafe-no-fsync",
+			"--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
+			"--listen-peer-urls", "http://127.0.0.1:2380",
+		}, nil},
+		{"kube-apiserver", []string{"kube-apiserver",
+			"--etcd-servers=http://127.0.0.1:2379", "--advertise-address=" + nodeIP, "--secure-port=6443",
+			"--tls-cert-file=" + pki + "apiserver.crt", "--tls-private-key-file=" + pki + "apiserver.key",
+			"--client-ca-file=" + pki + "ca.crt",
+			"--service-account-key-file=" + pki + "sa.pub", "--service-account-signing-key-file=" + pki + "sa.key",
+			"--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16",
+			"--authorization-mode=Node,RBAC", "--allow-privileged=true",
+			"--kubelet-client-certificate=" + pki + "admin.crt", "--kubelet-client-key=" + pki + "admin.key",
+			"--kubelet-preferred-address-types=InternalIP", // the node's name does not resolve
+		}, listens("tcp", "127.0.0.1:2379")},
+		{"kube-controller-manager", []string{"kube-controller-manager",
+			"--kubeconfig=" + config + "admin.kubeconfig", "--leader-elect=false", "--use-service-account-credentials",
+			"--service-account-private-key-file=" + pki + "sa.key", "--root-ca-file=" + pki + "ca.crt",
+		}, apiServer},
+		{"kube-scheduler", []string{"kube-scheduler", "--kubeconfig=" + config + "admin.kubeconfig", "--leader-elect=false"}, apiServer},
+		{"containerd", []string{"containerd", "-c", config + "containerd.toml"}, nil},
+		{"kubelet", []string{"kubelet",
+			"--config=" + config + "kubelet.yaml", "--kubeconfig=" + config + "kubelet.kubeconfig",
+			"--hostname-override=node1", "--node-ip=" + nodeIP, "--v=2",
+		}, allOf(apiServer, listens("unix", inside+"/containerd.sock"))},
+		{"kube-proxy", []string{"kube-proxy",
+			"--kubeconfig=" + config + "admin.kubeconfig", "--hostname-override=node1",
+			"--proxy-mode=nftables", "--conntrack-max-per-core=0", "--cluster-cidr=10.88.0.0/16",
+		}, apiServer},
+		{"cert-manager", []string{"certmanager", "--kubeconfig=" + config + "admin.kubeconfig"}, exists(inside + "/" + crdsFile)},
+	}
+}
+
+func listens(network, address string) func() bool {
+	return func() bool {
+		conn, err := net.DialTimeout(network, address, time.Second)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
+	}
+}
+
+func exists(path string) func() bool {
+	return func() bool { _, err := os.Stat(path); return err == nil }
+}
+
+func allOf(conditions ...func() bool) func() bool {
+	return func() bool {
+		for _, c := range conditions {
+			if !c() {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// supervise is the first process of the cluster's namespaces. It returns only
+// if it cannot set them up.
+func supervise(args []string) error {
+	if len(args) != 2 || os.Getpid() != 1 {
+		return errors.New("supervise is started by up alone")
+	}
+	state, cache := args[0], args[1]
+	syscall.CloseOnExec(lockFD)
+	syscall.CloseOnExec(listenerFD)
+	// /proc is still the machine's own: this is the pid that down must end.
+	self, err := os.Readlink("/proc/self")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(state, pidFile), []byte(self), 0o644); err != nil {
+		return err
+	}
+	if err := mountAll(state, cache); err != nil {
+		return err
+	}
+	if err := setUpNetwork(); err != nil {
+		return err
+	}
+	listener, err := net.FileListener(os.NewFile(listenerFD, "listener"))
+	if err != nil {
+		return fmt.Errorf("taking over the API server's port: %w", err)
+	}
+	go forward(listener, "127.0.0.1:6443")
+	if err := os.Setenv("PATH", inside+"/programs:"+os.Getenv("PATH")); err != nil {
+		return err
+	}
+	children := &children{waiting: map[int]chan syscall.WaitStatus{}}
+	for _, d := range daemons() {
+		go children.keepRunning(d)
+	}
+	children.reap()
+	return nil
+}
+
+// mountAll gives the cluster a /run, a /var and a /proc of its own, so that
+// every part can use its usual paths without touching the machine's.
+func mountAll(state, cache string) error {
+	type mount struct {
+		source, target, fstype string
+		flags                  uintptr
+	}
+	for _, m := range []mount{
+		{"", "/", "", syscall.MS_REC | syscall.MS_PRIVATE}, // nothing goes back to the machine
+		{"", "/", "", syscall.MS_REC | syscall.MS_SHARED},  // volumes reach the containers
+		{"proc", "/proc", "proc", 0},
+		{"tmpfs", "/run", "tmpfs", 0},
+		{state, inside, "", syscall.MS_BIND | syscall.MS_REC},
+		{cache, insideParts, "", syscall.MS_BIND},
+		{inside + "/var", "/var", "", syscall.MS_BIND},
+	} {
+		if m.target != "/" {
+			if err := os.MkdirAll(m.target, 0o755); err != nil {
+				return err
+			}
+		}
+		if err := syscall.Mount(m.source, m.target, m.fstype, m.flags, ""); err != nil {
+			return fmt.Errorf("mounting %s: %w", m.target, err)
+		}
+	}
+	return nil
+}
+
+// setUpNetwork gives the node an address. It stands on a bridge: not every
+// kernel has the dummy device.
+func setUpNetwork() error {
+	for _, args := range []string{
+		"link set lo up",
+		"link add node0 type bridge",
+		"address add " + nodeIP + "/24 dev node0",
+		"link set node0 up",
+		"route add default dev node0",
+	} {
+		if output, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", args, err, output)
+		}
+	}
+	return nil
+}
+
+// forward carries connections from the machine's loopback, where the listener
+// was opened, to the API server in the namespace that this process lives in.
+func forward(listener net.Listener, target string) {
+	for {
+		client, err := listener.Accept()
+		if err != nil {
+			log.Printf("accepting a connection: %v", err)
+			return
+		}
+		go func() {
+			defer client.Close()
+			server, err := net.Dial("tcp", target)
+			if err != nil {
+				return // the API server is not up: the client sees the connection end
+			}
+			defer server.Close()
+			done := make(chan struct{}, 2)
+			for _, pair := range [][2]net.Conn{{client, server}, {server, client}} {
+				go func() { _, _ = io.Copy(pair[0], pair[1]); done <- struct{}{} }()
+			}
+			<-done
+		}()
+	}
+}
+
+// children are the processes below the supervisor. As the first process of its
+// namespace it also inherits every orphan, so one loop waits for all.
+type children struct {
+	mu      sync.Mutex
+	waiting map[int]chan syscall.WaitStatus
+}
+
+// keepRunning starts d when it can run, and again whenever it ends.
+func (c *children) keepRunning(d daemon) {
+	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
+		if d.after != nil {
+			_ = poll(context.Background(), 50*time.Millisecond, func() (bool, error) { return d.after(), nil })
+		}
+		status, err := c.run(d)
+		if err != nil {
+			log.Printf("starting %s: %v", d.name, err)
+		} else {
+			log.Printf("%s ended with status %d, signal %q; starting it again", d.name, status.ExitStatus(), status.Signal())
+		}
+		time.Sleep(pause) // do not spin on one that cannot run
+	}
+}
+
+func (c *children) run(d daemon) (syscall.WaitStatus, error) {
+	path, err := exec.LookPath(d.argv[0])
+	if err != nil {
+		return 0, err
+	}
+	out, err := os.OpenFile(filepath.Join(inside, "logs", d.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	defer out.Close()
+	c.mu.Lock() // reap must not see the child before it is in the map
+	process, err := os.StartProcess(path, d.argv, &os.ProcAttr{Files: []*os.File{nil, out, out}, Env: os.Environ(), Dir: "/", Sys: &syscall.SysProcAttr{Setpgid: true}})
+	if err != nil {
+		c.mu.Unlock()
+		return 0, err
+	}
+	ended := make(chan syscall.WaitStatus, 1)
+	c.waiting[process.Pid] = ended
+	c.mu.Unlock()
+	return <-ended, nil
+}
+
+func (c *children) reap() {
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, syscall.SIGCHLD)
+	for range changed {
+		for {
+			c.mu.Lock()
+			var status syscall.WaitStatus
+			pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+			if err != nil || pid <= 0 {
+				c.mu.Unlock()
+				break
+			}
+			if ended, ok := c.waiting[pid]; ok {
+				delete(c.waiting, pid)
+				ended <- status
+			}
+			c.mu.Unlock()
+		}
+	}
+}
