@@ -94,22 +94,10 @@ func (i ownImage) build(ctx context.Context, cache string) (string, error) {
 	); err != nil {
 		return "", err
 	}
-	partial := archive + ".partial"
-	if err := os.RemoveAll(partial); err != nil {
+	if err := buildah(ctx, "bud", "--isolation", "chroot", "--tag", i.reference, folder); err != nil {
 		return "", err
 	}
-	for _, args := range [][]string{
-		{"bud", "--isolation", "chroot", "--tag", i.reference, folder},
-		{"push", i.reference, "docker-archive:" + partial + ":" + i.reference},
-		{"rmi", "--force", i.reference},
-	} {
-		cmd := exec.CommandContext(ctx, "buildah", args...)
-		cmd.Env = append(os.Environ(), "STORAGE_DRIVER=vfs") // the one that works everywhere
-		if output, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("buildah %s: %w\n%s", args[0], err, output)
-		}
-	}
-	return archive, os.Rename(partial, archive)
+	return archive, saveImage(ctx, i.reference, archive)
 }
 
 // load imports image archives into the cluster's containerd.

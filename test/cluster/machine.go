@@ -73,6 +73,9 @@ func prepareMachine(ctx context.Context, progress *progress) error {
 
 func missingTools() []tool {
 	var missing []tool
+	if _, err := os.Stat(certificates); err != nil {
+		missing = append(missing, tool{certificates, "ca-certificates", "images are built with modules from a TLS server"})
+	}
 	for _, t := range tools {
 		if _, err := exec.LookPath(t.command); err != nil {
 			missing = append(missing, t)

@@ -24,7 +24,10 @@ Usage: cluster [flags] COMMAND
 Commands:
   build        build all parts; what is built already is not built again
   up           build, start, and wait until the cluster is ready
-  load TAR...  load container images (docker-archive) into the cluster
+  image TAG FOLDER ARCHIVE
+               build FOLDER's Dockerfile as TAG, without any registry, into ARCHIVE
+  load ARCHIVE...
+               load container images into the cluster
   status       say whether the cluster is up, and list its processes
   down         end every process of the cluster and remove all it left
 
@@ -67,17 +70,21 @@ func run(args []string, out io.Writer) error {
 	// An interrupted command leaves a state that the next one takes up.
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	if command == "load" {
+	progress := newProgress(out)
+	switch {
+	case command == "load":
 		return c.load(ctx, rest)
-	}
-	if len(rest) > 0 {
+	case command == "image" && len(rest) == 3:
+		return buildImage(ctx, progress, rest[0], rest[1], rest[2])
+	case command == "image":
+		return errors.New("image needs TAG FOLDER ARCHIVE")
+	case len(rest) > 0:
 		return fmt.Errorf("%s takes no arguments, got %q", command, strings.Join(rest, " "))
 	}
 	source, err := filepath.Abs(*sources)
 	if err != nil {
 		return err
 	}
-	progress := newProgress(out)
 	switch command {
 	case "build":
 		return buildAll(ctx, progress, source, *binDir)

@@ -1,0 +1,154 @@
+{{/*
+The start of all names. 50 characters leave room for a suffix in a DNS label,
+which, unlike a release's name, has no dots.
+*/}}
+{{- define "essential-containers.fullname" -}}
+{{- $name := printf "%s-%s" .Release.Name .Chart.Name -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- $name = .Release.Name -}}
+{{- end -}}
+{{- .Values.fullnameOverride | default $name | replace "." "-" | trunc 50 | trimAll "-" -}}
+{{- end -}}
+
+{{/*
+The name of an object without a namespace. Neither part has a dot, so that two
+releases share it only if they share both parts.
+*/}}
+{{- define "essential-containers.clusterName" -}}
+{{- include "essential-containers.fullname" . }}.{{ .Release.Namespace }}
+{{- end -}}
+
+{{/* The webhook's names, used by more than one file. */}}
+{{- define "essential-containers.webhookName" -}}
+{{- include "essential-containers.fullname" . }}-webhook
+{{- end -}}
+
+{{- define "essential-containers.webhookServiceAccount" -}}
+{{- .Values.webhook.serviceAccount.name | default (include "essential-containers.webhookName" .) }}
+{{- end -}}
+
+{{- define "essential-containers.webhookHost" -}}
+{{- include "essential-containers.webhookName" . }}.{{ .Release.Namespace }}.svc
+{{- end -}}
+
+{{- define "essential-containers.webhookSecret" -}}
+{{- include "essential-containers.webhookName" . }}-tls
+{{- end -}}
+
+{{/* The reaper's names, used by more than one file. */}}
+{{- define "essential-containers.reaperName" -}}
+{{- include "essential-containers.fullname" . }}-reaper
+{{- end -}}
+
+{{- define "essential-containers.reaperServiceAccount" -}}
+{{- .Values.reaper.serviceAccount.name | default (include "essential-containers.reaperName" .) }}
+{{- end -}}
+
+{{/* What selects one component's pods; takes (dict "root" $ "component" NAME), as all below do. */}}
+{{- define "essential-containers.selectorLabels" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "essential-containers.labels" -}}
+{{ include "essential-containers.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "essential-containers.podMetadata" -}}
+{{- $values := index .root.Values .component -}}
+labels:
+  {{- include "essential-containers.selectorLabels" . | nindent 2 }}
+  {{- with $values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $values.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The part of a pod's spec in which the components do not differ. */}}
+{{- define "essential-containers.podSpec" -}}
+{{- $values := index .root.Values .component -}}
+enableServiceLinks: false
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+# A wish only: a cluster of one node runs all replicas on it.
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "essential-containers.selectorLabels" . | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- end -}}
+
+{{/* The part of a container in which the components do not differ. */}}
+{{- define "essential-containers.container" -}}
+{{- $values := index .root.Values .component -}}
+{{- $image := .root.Values.image -}}
+name: {{ .component }}
+{{- if $image.digest }}
+image: {{ printf "%s@%s" $image.repository $image.digest | quote }}
+{{- else }}
+image: {{ printf "%s:%s" $image.repository ($image.tag | default .root.Chart.AppVersion) | quote }}
+{{- end }}
+imagePullPolicy: {{ $image.pullPolicy }}
+command: ["/{{ .component }}"]
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: probes
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: probes
+  periodSeconds: 2
+{{- with $values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end -}}
+
+{{/* The flags in which the components do not differ, and the user's own at last. */}}
+{{- define "essential-containers.args" -}}
+- --metrics-bind-address=:8080
+- --health-probe-bind-address=:8081
+- --zap-log-level={{ .root.Values.logLevel }}
+{{- range (index .root.Values .component).extraArgs }}
+- {{ . | quote }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+)
+
+func TestRun(t *testing.T) {
+	const free = "127.0.0.1:0"
+	for name, tt := range map[string]struct {
+		args   []string
+		prints []string
+		fails  string // empty: it does not
+	}{
+		"help describes the command and its flags": {
+			args: []string{"-h"},
+			prints: []string{"Webhook checks the essential-containers label of pods", "-bind-address address\n", "(default \":9443\")",
+				"-cert-dir directory\n", "-zap-log-level", "-version"},
+		},
+		"the version":               {args: []string{"--version"}, prints: []string{"v1.2.3\n"}},
+		"an unknown flag":           {args: []string{"--nope"}, fails: "flag provided but not defined: -nope"},
+		"a positional argument":     {args: []string{"--version", "now"}, fails: `unexpected argument "now"`},
+		"a value of the wrong type": {args: []string{"--shutdown-delay=5"}, fails: `invalid value "5" for flag -shutdown-delay`},
+		"a value that is not valid": {args: []string{"--cert-dir="}, fails: "invalid --cert-dir"},
+		"a wrong log level":         {args: []string{"--zap-log-level=loud"}, fails: "zap-log-level"},
+		"serving until told to end": {args: []string{
+			"--bind-address=" + free, "--metrics-bind-address=" + free, "--health-probe-bind-address=" + free,
+			"--cert-dir=" + t.TempDir(), "--shutdown-delay=0s"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			version = "v1.2.3"
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			var stdout strings.Builder
+			err := run(ctx, tt.args, &stdout)
+			switch {
+			case tt.fails == "" && err != nil:
+				t.Errorf("failed: %v", err)
+			case tt.fails != "" && (err == nil || !strings.Contains(err.Error(), tt.fails)):
+				t.Errorf("got error %v, want one with %q", err, tt.fails)
+			}
+			if len(tt.prints) == 0 && stdout.Len() > 0 {
+				t.Errorf("printed %q", stdout.String())
+			}
+			for _, want := range tt.prints {
+				if !strings.Contains(stdout.String(), want) {
+					t.Errorf("output lacks %q:\n%s", want, stdout.String())
+				}
+			}
+		})
+	}
+}

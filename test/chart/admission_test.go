@@ -1,0 +1,122 @@
+package chart
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/webhook"
+)
+
+// mutatingWebhook returns the one webhook of the configuration.
+func mutatingWebhook(t *testing.T, objects []object) admissionv1.MutatingWebhook {
+	t.Helper()
+	webhooks := only[*admissionv1.MutatingWebhookConfiguration](t, objects).Webhooks
+	if len(webhooks) != 1 {
+		t.Fatalf("want one webhook, have %d", len(webhooks))
+	}
+	return webhooks[0]
+}
+
+func TestAdmission(t *testing.T) {
+	defaults := admissionv1.MutatingWebhook{
+		Name: "pods.webhook.essential-containers",
+		ClientConfig: admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{
+			Namespace: namespace,
+			Name:      "essential-containers-webhook",
+			Path:      new(webhook.PodsPath),
+			Port:      new(int32(443)),
+		}},
+		Rules: []admissionv1.RuleWithOperations{{
+			Operations: []admissionv1.OperationType{admissionv1.Create},
+			Rule: admissionv1.Rule{
+				APIGroups:   []string{""},
+				APIVersions: []string{"v1"},
+				Resources:   []string{"pods"},
+				Scope:       new(admissionv1.NamespacedScope),
+			},
+		}},
+		NamespaceSelector: &metav1.LabelSelector{
+			MatchLabels:      map[string]string{essential.Label: essential.NamespaceEnabled},
+			MatchExpressions: []metav1.LabelSelectorRequirement{},
+		},
+		ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: essential.Label, Operator: metav1.LabelSelectorOpExists},
+		}},
+		FailurePolicy:           new(admissionv1.Fail),
+		TimeoutSeconds:          new(int32(5)),
+		SideEffects:             new(admissionv1.SideEffectClassNone),
+		MatchPolicy:             new(admissionv1.Equivalent),
+		ReinvocationPolicy:      new(admissionv1.IfNeededReinvocationPolicy),
+		AdmissionReviewVersions: []string{"v1"},
+	}
+	for name, test := range map[string]struct {
+		set    string
+		change func(*admissionv1.MutatingWebhook)
+	}{
+		"the defaults, with no CA bundle that cert-manager would have to share": {
+			change: func(*admissionv1.MutatingWebhook) {},
+		},
+		"pods are let through when no webhook answers": {
+			set:    "webhook.failurePolicy=Ignore",
+			change: func(w *admissionv1.MutatingWebhook) { w.FailurePolicy = new(admissionv1.Ignore) },
+		},
+		"a longer time-out": {
+			set:    "webhook.timeoutSeconds=30",
+			change: func(w *admissionv1.MutatingWebhook) { w.TimeoutSeconds = new(int32(30)) },
+		},
+		"a Service of another name": {
+			set:    "fullnameOverride=ec",
+			change: func(w *admissionv1.MutatingWebhook) { w.ClientConfig.Service.Name = "ec-webhook" },
+		},
+		"further namespace labels are demanded as well": {
+			set: "webhook.namespaceSelector.matchLabels.team=batch",
+			change: func(w *admissionv1.MutatingWebhook) {
+				w.NamespaceSelector.MatchLabels["team"] = "batch"
+			},
+		},
+		"null gives every namespace": {
+			set: "webhook.namespaceSelector.matchLabels.essential-containers=null",
+			change: func(w *admissionv1.MutatingWebhook) {
+				delete(w.NamespaceSelector.MatchLabels, essential.Label)
+			},
+		},
+		"every namespace but some": {
+			set: "webhook.namespaceSelector.matchLabels.essential-containers=null," +
+				"webhook.namespaceSelector.matchExpressions[0].key=system," +
+				"webhook.namespaceSelector.matchExpressions[0].operator=DoesNotExist",
+			change: func(w *admissionv1.MutatingWebhook) {
+				delete(w.NamespaceSelector.MatchLabels, essential.Label)
+				w.NamespaceSelector.MatchExpressions = []metav1.LabelSelectorRequirement{
+					{Key: "system", Operator: metav1.LabelSelectorOpDoesNotExist},
+				}
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := defaults.DeepCopy()
+			test.change(want)
+			if diff := cmp.Diff(*want, mutatingWebhook(t, render(t, "--set", test.set))); diff != "" {
+				t.Errorf("webhook (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The chart's own pods must be created while no webhook runs yet.
+func TestOwnPodsNeedNoWebhook(t *testing.T) {
+	objects := render(t)
+	selector, err := metav1.LabelSelectorAsSelector(mutatingWebhook(t, objects).ObjectSelector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, component := range components {
+		if selector.Matches(labels.Set(deployment(t, objects, component).Spec.Template.Labels)) {
+			t.Errorf("the pods of the %s wait for the webhook", component)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package chart
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/essential-containers/essential-containers/reaper"
+	"github.com/essential-containers/essential-containers/webhook"
+)
+
+// flags reads arguments of the form --name=value.
+func flags(t *testing.T, args []string) map[string]string {
+	t.Helper()
+	values := map[string]string{}
+	for _, arg := range args {
+		name, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		if _, twice := values[name]; !ok || twice || !strings.HasPrefix(arg, "--") {
+			t.Fatalf("argument %q is not --name=value, or is there twice: %q", arg, args)
+		}
+		values[name] = value
+	}
+	return values
+}
+
+func TestFlags(t *testing.T) {
+	webhookDefaults := map[string]string{
+		"bind-address":              ":9443",
+		"metrics-bind-address":      ":8080",
+		"health-probe-bind-address": ":8081",
+		"cert-dir":                  "/tls",
+		"dns-name":                  "essential-containers-webhook.apps.svc",
+		"shutdown-delay":            "5s",
+		"zap-log-level":             "info",
+	}
+	reaperDefaults := map[string]string{
+		"metrics-bind-address":      ":8080",
+		"health-probe-bind-address": ":8081",
+		"stop-strategy":             "Complete",
+		"workers":                   "16",
+		"zap-log-level":             "info",
+	}
+	for name, test := range map[string]struct {
+		set             string
+		webhook, reaper map[string]string // what differs from the defaults
+	}{
+		"the defaults": {},
+		"a log level is both programs'": {
+			set:     "logLevel=debug",
+			webhook: map[string]string{"zap-log-level": "debug"},
+			reaper:  map[string]string{"zap-log-level": "debug"},
+		},
+		"a shutdown delay": {
+			set:     "webhook.shutdownDelay=20s",
+			webhook: map[string]string{"shutdown-delay": "20s"},
+		},
+		"plain deletion by few workers": {
+			set:    "reaper.stopStrategy=Delete,reaper.workers=2",
+			reaper: map[string]string{"stop-strategy": "Delete", "workers": "2"},
+		},
+		"a Service of another name": {
+			set:     "fullnameOverride=ec",
+			webhook: map[string]string{"dns-name": "ec-webhook.apps.svc"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--set", test.set)
+			for component, want := range map[string]map[string]string{
+				"webhook": merged(webhookDefaults, test.webhook),
+				"reaper":  merged(reaperDefaults, test.reaper),
+			} {
+				c := container(t, objects, component)
+				if diff := cmp.Diff(want, flags(t, c.Args)); diff != "" {
+					t.Errorf("flags of the %s (-want +got):\n%s", component, diff)
+				}
+				if diff := cmp.Diff([]string{"/" + component}, c.Command); diff != "" {
+					t.Errorf("command of the %s (-want +got):\n%s", component, diff)
+				}
+			}
+		})
+	}
+}
+
+// Whatever the schema lets through, the programs take.
+func TestProgramsTakeTheirFlags(t *testing.T) {
+	for name, set := range map[string]string{
+		"the defaults":         "",
+		"the smallest values":  "logLevel=error,webhook.shutdownDelay=0s,reaper.workers=1",
+		"the largest values":   "logLevel=debug,webhook.shutdownDelay=999s,reaper.workers=1000",
+		"plain deletion":       "reaper.stopStrategy=Delete",
+		"the longest DNS name": "fullnameOverride=" + strings.Repeat("a", 50),
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--set", set)
+			var forWebhook webhook.Options
+			parse(t, container(t, objects, "webhook").Args, forWebhook.BindFlags, forWebhook.Validate)
+			var forReaper reaper.Options
+			parse(t, container(t, objects, "reaper").Args, forReaper.Bind, forReaper.Validate)
+		})
+	}
+}
+
+// parse reads arguments as the programs do.
+func parse(t *testing.T, args []string, bind func(*flag.FlagSet), validate func() error) {
+	t.Helper()
+	set := flag.NewFlagSet("", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	var logging zap.Options
+	logging.BindFlags(set)
+	bind(set)
+	if err := errors.Join(set.Parse(args), validate()); err != nil {
+		t.Errorf("%q: %v", args, err)
+	}
+}
+
+func merged(base, over map[string]string) map[string]string {
+	result := maps.Clone(base)
+	maps.Copy(result, over)
+	return result
+}

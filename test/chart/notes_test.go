@@ -1,0 +1,67 @@
+package chart
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNotes(t *testing.T) {
+	const (
+		optIn         = "kubectl label namespace NAMESPACE essential-containers=enabled"
+		ignoreWarning = "WARNING: webhook.failurePolicy is Ignore"
+		deleteWarning = "WARNING: reaper.stopStrategy is Delete"
+		wait          = "certificate/essential-containers-webhook"
+		secrets       = "kubectl delete secret --namespace apps essential-containers-webhook-tls essential-containers-ca\n"
+		ownIssuer     = "kubectl delete secret --namespace apps essential-containers-webhook-tls\n"
+	)
+	for name, test := range map[string]struct {
+		set            string
+		want, unwanted []string
+	}{
+		"the defaults": {
+			want:     []string{optIn, wait, secrets},
+			unwanted: []string{"WARNING"},
+		},
+		"failures are ignored": {
+			set:      "webhook.failurePolicy=Ignore",
+			want:     []string{optIn, ignoreWarning},
+			unwanted: []string{deleteWarning},
+		},
+		"pods are only deleted": {
+			set:      "reaper.stopStrategy=Delete",
+			want:     []string{deleteWarning},
+			unwanted: []string{ignoreWarning},
+		},
+		"namespaces opt in by another label": {
+			set:      "webhook.namespaceSelector.matchLabels.essential-containers=null,webhook.namespaceSelector.matchLabels.batch=yes",
+			want:     []string{"       matchLabels:\n         batch:"},
+			unwanted: []string{optIn},
+		},
+		"an issuer of the user's leaves one Secret": {
+			set:      "certificate.issuerRef.name=corporate",
+			want:     []string{ownIssuer},
+			unwanted: []string{secrets},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := runHelm(t, "install", release, chartDir, "--namespace", namespace, "--dry-run=client", "--set", test.set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, notes, found := strings.Cut(out, "\nNOTES:\n")
+			if !found {
+				t.Fatalf("no notes in:\n%s", out)
+			}
+			for _, text := range test.want {
+				if !strings.Contains(notes, text) {
+					t.Errorf("no %q in:\n%s", text, notes)
+				}
+			}
+			for _, text := range test.unwanted {
+				if strings.Contains(notes, text) {
+					t.Errorf("%q in:\n%s", text, notes)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,81 @@
+package chart
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestPodsAreRestricted(t *testing.T) {
+	for _, component := range components {
+		pod := deployment(t, render(t), component).Spec.Template.Spec
+		assertRestricted(t, pod)
+		if user := pod.SecurityContext.RunAsUser; user == nil || *user != 65532 {
+			t.Errorf("%s runs as user %v, want the image's 65532", component, user)
+		}
+		for _, c := range pod.Containers {
+			if fs := c.SecurityContext.ReadOnlyRootFilesystem; fs == nil || !*fs {
+				t.Errorf("%s can write to its root file system", component)
+			}
+		}
+	}
+}
+
+// The webhook mounts the Secret it reads, and nothing else; the reaper nothing.
+func TestVolumes(t *testing.T) {
+	objects := render(t)
+	if v := deployment(t, objects, "reaper").Spec.Template.Spec.Volumes; len(v) != 0 {
+		t.Errorf("volumes of the reaper: %v", v)
+	}
+	c := container(t, objects, "webhook")
+	mounts := []corev1.VolumeMount{{Name: "tls", MountPath: flags(t, c.Args)["cert-dir"], ReadOnly: true}}
+	if diff := cmp.Diff(mounts, c.VolumeMounts); diff != "" {
+		t.Errorf("mounts (-want +got):\n%s", diff)
+	}
+	volumes := deployment(t, objects, "webhook").Spec.Template.Spec.Volumes
+	if len(volumes) != 1 || volumes[0].Name != "tls" || volumes[0].Secret == nil {
+		t.Errorf("volumes: %v", volumes)
+	}
+}
+
+// assertRestricted checks what the restricted Pod Security level demands of
+// pods like these, which use none of the fields that it forbids.
+func assertRestricted(t *testing.T, pod corev1.PodSpec) {
+	t.Helper()
+	if pod.HostNetwork || pod.HostPID || pod.HostIPC {
+		t.Error("the pod shares a namespace of its node")
+	}
+	for _, v := range pod.Volumes {
+		if v.Secret == nil {
+			t.Errorf("volume %s is not a Secret", v.Name)
+		}
+	}
+	security := pod.SecurityContext
+	if security == nil || security.RunAsNonRoot == nil || !*security.RunAsNonRoot {
+		t.Fatal("the pod may run as root")
+	}
+	if security.SeccompProfile == nil || security.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+		t.Error("the pod may make any system call")
+	}
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		own := c.SecurityContext
+		if own == nil || own.AllowPrivilegeEscalation == nil || *own.AllowPrivilegeEscalation {
+			t.Fatalf("container %s may gain privileges", c.Name)
+		}
+		want := &corev1.SecurityContext{
+			AllowPrivilegeEscalation: own.AllowPrivilegeEscalation,
+			ReadOnlyRootFilesystem:   own.ReadOnlyRootFilesystem,
+			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		}
+		if diff := cmp.Diff(want, own); diff != "" {
+			t.Errorf("security context of container %s (-want +got):\n%s", c.Name, diff)
+		}
+		for _, port := range c.Ports {
+			if port.HostPort != 0 {
+				t.Errorf("container %s takes a port of its node", c.Name)
+			}
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package chart
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+	sigsyaml "sigs.k8s.io/yaml"
+)
+
+func TestLint(t *testing.T) {
+	for name, args := range map[string][]string{
+		"the defaults": nil,
+		"every branch": {"--set", "podMonitor.enabled=true,webhook.replicas=1,certificate.issuerRef.name=corporate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if out, err := runHelm(t, append([]string{"lint", "--strict", chartDir}, args...)...); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+func TestRejectedValues(t *testing.T) {
+	for name, test := range map[string]struct{ set, at string }{
+		"a typing error at the top":         {`webhok.replicas=2`, ""},
+		"a typing error in a section":       {`webhook.replica=2`, "/webhook"},
+		"a typing error deep down":          {`certificate.ca.renewbefore="24h"`, "/certificate/ca"},
+		"a typing error in an account":      {`reaper.serviceAccount.nam="x"`, "/reaper/serviceAccount"},
+		"a typing error in resources":       {`reaper.resources.limit.memory="1Gi"`, "/reaper/resources"},
+		"a typing error in a selector":      {`webhook.namespaceSelector.matchLabel.a="b"`, "/webhook/namespaceSelector"},
+		"a selector without its operator":   {`webhook.namespaceSelector.matchExpressions=[{"key":"a"}]`, "/webhook/namespaceSelector/matchExpressions/0"},
+		"a pull secret without a name":      {`imagePullSecrets=[{"nam":"x"}]`, "/imagePullSecrets/0"},
+		"an unknown failure policy":         {`webhook.failurePolicy="fail"`, "/webhook/failurePolicy"},
+		"an unknown stop strategy":          {`reaper.stopStrategy="Kill"`, "/reaper/stopStrategy"},
+		"an unknown pull policy":            {`image.pullPolicy="Sometimes"`, "/image/pullPolicy"},
+		"an unknown log level":              {`logLevel="warn"`, "/logLevel"},
+		"no webhook at all":                 {`webhook.replicas=0`, "/webhook/replicas"},
+		"fewer reapers than none":           {`reaper.replicas=-1`, "/reaper/replicas"},
+		"half a replica":                    {`webhook.replicas=1.5`, "/webhook/replicas"},
+		"replicas as a text":                {`webhook.replicas="2"`, "/webhook/replicas"},
+		"a time-out of nothing":             {`webhook.timeoutSeconds=0`, "/webhook/timeoutSeconds"},
+		"a time-out that the API forbids":   {`webhook.timeoutSeconds=31`, "/webhook/timeoutSeconds"},
+		"no worker":                         {`reaper.workers=0`, "/reaper/workers"},
+		"too many workers":                  {`reaper.workers=1001`, "/reaper/workers"},
+		"a delay without a unit":            {`webhook.shutdownDelay="5"`, "/webhook/shutdownDelay"},
+		"a delay in minutes":                {`webhook.shutdownDelay="1m"`, "/webhook/shutdownDelay"},
+		"a duration in days":                {`certificate.duration="90d"`, "/certificate/duration"},
+		"a tag that YAML reads as a number": {`image.tag=1.1`, "/image/tag"},
+		"a digest that is none":             {`image.digest="latest"`, "/image/digest"},
+		"no repository":                     {`image.repository=""`, "/image/repository"},
+		"a flag without dashes":             {`reaper.extraArgs=["v"]`, "/reaper/extraArgs/0"},
+		"a name in upper case":              {`fullnameOverride="Webhook"`, "/fullnameOverride"},
+		"a label that selects the pods":     {`webhook.podLabels.app\.kubernetes\.io/name="x"`, "/webhook/podLabels/app.kubernetes.io~1name"},
+		"pods that wait for themselves":     {`webhook.podLabels.essential-containers="webhook"`, "/webhook/podLabels/essential-containers"},
+		"a label that is the monitor's own": {`podMonitor.labels.helm\.sh/chart="x"`, "/podMonitor/labels/helm.sh~1chart"},
+		"a value that is taken away":        {`webhook.replicas=null`, "/webhook"},
+		"a section that is taken away":      {`certificate=null`, ""},
+		"a name that is too long":           {`fullnameOverride="` + strings.Repeat("a", 51) + `"`, "/fullnameOverride"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := runHelm(t, "template", release, chartDir, "--set-json", test.set)
+			if err == nil {
+				t.Fatalf("%s is accepted", test.set)
+			}
+			if !strings.Contains(err.Error(), "- at '"+test.at+"': ") {
+				t.Errorf("%s is rejected, but not by the schema at %q: %v", test.set, test.at, err)
+			}
+		})
+	}
+}
+
+// A parent chart hands its global values down.
+func TestGlobalValuesAreAccepted(t *testing.T) {
+	render(t, "--set", "global.registry=example.com")
+}
+
+// schema is what the chart's schema uses of JSON schema.
+type schema struct {
+	Ref                  string            `json:"$ref"`
+	Type                 any               `json:"type"`
+	Properties           map[string]schema `json:"properties"`
+	AdditionalProperties any               `json:"additionalProperties"`
+	Required             []string          `json:"required"`
+	Items                *schema           `json:"items"`
+	Definitions          map[string]schema `json:"definitions"`
+}
+
+// resolved follows a reference into the definitions.
+func (s schema) resolved(root schema) schema {
+	if name, ok := strings.CutPrefix(s.Ref, "#/definitions/"); ok {
+		return root.Definitions[name]
+	}
+	return s
+}
+
+// fixed reports whether the schema lists the keys of an object, which in other
+// places users choose.
+func (s schema) fixed() bool { return s.Properties != nil }
+
+func TestSchemaDescribesTheValues(t *testing.T) {
+	var root schema
+	if err := json.Unmarshal(chartFile(t, "values.schema.json"), &root); err != nil {
+		t.Fatal(err)
+	}
+	var values map[string]any
+	if err := sigsyaml.UnmarshalStrict(chartFile(t, "values.yaml"), &values); err != nil {
+		t.Fatal(err)
+	}
+	compareToSchema(t, "", values, root, root)
+}
+
+// compareToSchema checks that an object has the keys and types of its schema,
+// that no other key is allowed, and that none on which templates rely can be
+// taken away.
+func compareToSchema(t *testing.T, path string, values map[string]any, s, root schema) {
+	t.Helper()
+	if s.AdditionalProperties != false {
+		t.Errorf("%s: additional properties are allowed", path)
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(s.Properties)), slices.Sorted(maps.Keys(values))); diff != "" {
+		t.Errorf("%s: keys (-schema +values):\n%s", path, diff)
+	}
+	var required []string
+	for key, value := range values {
+		property := s.Properties[key].resolved(root)
+		typeName := jsonType(value)
+		if property.Type != typeName && (property.Type != "integer" || typeName != "number") {
+			t.Errorf("%s.%s: the default is a %s, the schema says %v", path, key, typeName, property.Type)
+		}
+		object, isObject := value.(map[string]any)
+		if isObject && property.fixed() {
+			compareToSchema(t, path+"."+key, object, property, root)
+		}
+		if property.fixed() || (!isObject && typeName != "array") {
+			required = append(required, key)
+		}
+	}
+	slices.Sort(required)
+	if diff := cmp.Diff(required, slices.Sorted(slices.Values(s.Required))); diff != "" {
+		t.Errorf("%s: required keys (-want +got):\n%s", path, diff)
+	}
+}
+
+func jsonType(value any) string {
+	switch value.(type) {
+	case map[string]any:
+		return "object"
+	case []any:
+		return "array"
+	case string:
+		return "string"
+	case bool:
+		return "boolean"
+	case float64, int64:
+		return "number"
+	}
+	return "null"
+}
+
+// The table in the chart's README is made of the values and the comments above
+// them: copy it from this test's message.
+func TestReadmeListsTheValues(t *testing.T) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(chartFile(t, "values.yaml"), &document); err != nil {
+		t.Fatal(err)
+	}
+	table := "| value | default | meaning |\n| --- | --- | --- |\n" + rows(t, "", document.Content[0])
+
+	_, rest, _ := strings.Cut(string(chartFile(t, "README.md")), "\n## Values\n")
+	section, _, _ := strings.Cut(rest, "\n## ")
+	if diff := cmp.Diff(table, strings.TrimSpace(section)+"\n"); diff != "" {
+		t.Errorf("the values in README.md should read:\n%s\n(-want +got):\n%s", table, diff)
+	}
+}
+
+// rows returns the table rows of a section of the values.
+func rows(t *testing.T, path string, section *yaml.Node) string {
+	t.Helper()
+	var result strings.Builder
+	for i := 0; i < len(section.Content); i += 2 {
+		key, value := section.Content[i], section.Content[i+1]
+		name := path + key.Value
+		if isSection(value) {
+			result.WriteString(rows(t, name+".", value))
+			continue
+		}
+		if key.HeadComment == "" {
+			t.Errorf("%s has no comment in values.yaml", name)
+		}
+		var decoded any
+		if err := value.Decode(&decoded); err != nil {
+			t.Fatal(err)
+		}
+		content, err := json.Marshal(decoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		meaning := strings.TrimPrefix(strings.ReplaceAll(key.HeadComment, "\n# ", " "), "# ")
+		result.WriteString("| `" + name + "` | `" + string(content) + "` | " + meaning + " |\n")
+	}
+	return result.String()
+}
+
+// isSection tells an object whose keys are values, and commented, from one that
+// is itself a value.
+func isSection(value *yaml.Node) bool {
+	if value.Kind != yaml.MappingNode {
+		return false
+	}
+	return slices.ContainsFunc(value.Content, func(n *yaml.Node) bool { return n.HeadComment != "" })
+}
+
+func chartFile(t *testing.T, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(chartDir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}

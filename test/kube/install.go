@@ -1,0 +1,93 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/certs/certmanager"
+)
+
+// Release is the chart's release, and the namespace it is in.
+const Release = "essential-containers"
+
+// Names of the release's objects, as the chart makes them.
+const (
+	ReaperDeployment   = Release + "-reaper"
+	WebhookDeployment  = Release + "-webhook"
+	ServingCertificate = Release + "-webhook"
+	// WebhookConfiguration carries its namespace, since it has none.
+	WebhookConfiguration = Release + "." + Release
+)
+
+// Install installs or upgrades the chart with the image, and returns when a
+// labelled pod would be checked: helm waits for the Deployments, but neither for
+// the certificate nor for its authority in the webhook's configuration. say is
+// told what is waited for.
+func (c *Cluster) Install(ctx context.Context, chart, image string, say func(string), values ...string) error {
+	repository, tag, err := splitImage(image)
+	if err != nil {
+		return err
+	}
+	args := []string{"upgrade", "--install", Release, chart, "--namespace", Release, "--create-namespace", "--wait", "--timeout", "3m",
+		"--set", "image.repository=" + repository, "--set-string", "image.tag=" + tag}
+	for _, v := range values {
+		args = append(args, "--set", v)
+	}
+	// Helm's wait can hide a certificate that is never issued: tell what blocks it meanwhile.
+	waiting, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	ready := make(chan error, 1)
+	go func() { ready <- c.awaitCertificate(waiting, say) }()
+	if _, err := c.RunHelm(ctx, args...); err != nil {
+		return err
+	}
+	if err := <-ready; err != nil {
+		return err
+	}
+	return c.awaitBundle(ctx)
+}
+
+// awaitCertificate waits for the serving certificate and says what blocks it.
+func (c *Cluster) awaitCertificate(ctx context.Context, say func(string)) error {
+	key := types.NamespacedName{Namespace: Release, Name: ServingCertificate}
+	_, err := certmanager.Wait(ctx, c, key, func(s certmanager.State) { say("certificate: " + s.Message) })
+	return err
+}
+
+// awaitBundle waits until the API server knows whom to trust.
+func (c *Cluster) awaitBundle(ctx context.Context) error {
+	return Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
+		var configuration admissionregistrationv1.MutatingWebhookConfiguration
+		if err := c.Get(ctx, client.ObjectKey{Name: WebhookConfiguration}, &configuration); err != nil {
+			return false, err.Error()
+		}
+		for _, w := range configuration.Webhooks {
+			if len(w.ClientConfig.CABundle) == 0 {
+				return false, fmt.Sprintf("cert-manager has not put its authority into webhook %s yet", w.Name)
+			}
+		}
+		return true, ""
+	})
+}
+
+// Uninstall removes the release.
+func (c *Cluster) Uninstall(ctx context.Context) error {
+	_, err := c.RunHelm(ctx, "uninstall", Release, "--namespace", Release, "--wait", "--timeout", "2m")
+	return err
+}
+
+// splitImage takes an image's reference apart: a registry may have a port, so
+// the tag begins at the last colon behind the last slash.
+func splitImage(image string) (repository, tag string, err error) {
+	colon := strings.LastIndex(image, ":")
+	if colon <= strings.LastIndex(image, "/") || strings.Contains(image, "@") {
+		return "", "", fmt.Errorf("image %q has no tag", image)
+	}
+	return image[:colon], image[colon+1:], nil
+}

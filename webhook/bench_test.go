@@ -1,0 +1,63 @@
+package webhook
+
+import (
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// BenchmarkAdmit measures one review of a Job's pod: the handler alone, and over
+// HTTPS beside a handler that only reads the body and answers.
+func BenchmarkAdmit(b *testing.B) {
+	body := jobPod(b)
+	admission := NewHandler(prometheus.NewRegistry())
+
+	b.Run("handler", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		b.ReportAllocs()
+		for b.Loop() {
+			request := httptest.NewRequest(http.MethodPost, PodsPath, strings.NewReader(body))
+			request.Header.Set("Content-Type", "application/json")
+			recorder := httptest.NewRecorder()
+			admission.ServeHTTP(recorder, request)
+			if recorder.Code != http.StatusOK {
+				b.Fatal(recorder.Body)
+			}
+		}
+	})
+	noop := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, "{}")
+	})
+	for name, handler := range map[string]http.Handler{"https": admission, "https-noop": noop} {
+		b.Run(name, func(b *testing.B) { benchmarkOverTLS(b, handler, body) })
+	}
+}
+
+func benchmarkOverTLS(b *testing.B, handler http.Handler, body string) {
+	server := httptest.NewUnstartedServer(handler)
+	server.EnableHTTP2 = true
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	b.Cleanup(server.Close)
+	client := server.Client()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			response, err := client.Post(server.URL, "application/json", strings.NewReader(body))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+			_ = response.Body.Close()
+			if response.StatusCode != http.StatusOK {
+				b.Errorf("status %d", response.StatusCode)
+			}
+		}
+	})
+}

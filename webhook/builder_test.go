@@ -1,0 +1,150 @@
+package webhook
+
+import (
+	"encoding/json"
+	"maps"
+	"strings"
+	"testing"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	admissionv1 "k8s.io/api/admission/v1"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+)
+
+// podBuilder builds the JSON of a pod. It has fields that no API library knows,
+// and a number that no Go type holds: both must survive every patch.
+type podBuilder struct{ metadata, spec map[string]any }
+
+func aPod(containers ...string) *podBuilder {
+	return &podBuilder{
+		metadata: map[string]any{"generateName": "job-", "futureField": []any{true}},
+		spec: map[string]any{
+			"containers":  named(containers),
+			"futureField": map[string]any{"number": json.Number("123456789012345678901234567890.10")},
+		},
+	}
+}
+
+func (b *podBuilder) label(value string) *podBuilder {
+	b.metadata["labels"] = map[string]any{"app": "report", essential.Label: value}
+	return b
+}
+
+func (b *podBuilder) annotate(annotations map[string]string) *podBuilder {
+	b.metadata["annotations"] = annotations
+	return b
+}
+
+func (b *podBuilder) annotated(key, value string) *podBuilder {
+	merged := map[string]string{key: value}
+	if already, ok := b.metadata["annotations"].(map[string]string); ok {
+		maps.Copy(merged, already)
+	}
+	return b.annotate(merged)
+}
+
+func (b *podBuilder) init(containers ...string) *podBuilder {
+	b.spec["initContainers"] = named(containers)
+	return b
+}
+
+func (b *podBuilder) json() string {
+	return encode(map[string]any{
+		"apiVersion": "v1", "kind": "Pod", "futureField": "x", "metadata": b.metadata, "spec": b.spec,
+	})
+}
+
+func named(names []string) []any {
+	containers := make([]any, len(names))
+	for i, name := range names {
+		containers[i] = map[string]any{"name": name, "image": "example.com/" + name, "futureField": map[string]any{}}
+	}
+	return containers
+}
+
+// reviewBuilder builds the body of a request.
+type reviewBuilder struct{ review, request map[string]any }
+
+func aReview(p *podBuilder) *reviewBuilder {
+	request := map[string]any{
+		"uid":       "0a3f2c51",
+		"kind":      map[string]string{"group": "", "version": "v1", "kind": "Pod"},
+		"resource":  map[string]string{"group": "", "version": "v1", "resource": "pods"},
+		"namespace": "reports",
+		"operation": "CREATE",
+		"userInfo":  map[string]any{"username": "somebody"},
+		"object":    json.RawMessage(p.json()),
+	}
+	return &reviewBuilder{request: request, review: map[string]any{
+		"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request,
+	}}
+}
+
+func (b *reviewBuilder) with(key string, value any) *reviewBuilder {
+	b.request[key] = value
+	return b
+}
+
+func (b *reviewBuilder) withTop(key string, value any) *reviewBuilder {
+	b.review[key] = value
+	return b
+}
+
+func (b *reviewBuilder) body() string { return encode(b.review) }
+
+func encode(v any) string {
+	out, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(out)
+}
+
+func decodePod(t testing.TB, text string) *pod {
+	t.Helper()
+	var p pod
+	if err := utiljson.Unmarshal([]byte(text), &p); err != nil {
+		t.Fatal(err)
+	}
+	return &p
+}
+
+func decodeResponse(t testing.TB, body []byte) *admissionv1.AdmissionResponse {
+	t.Helper()
+	var review admissionv1.AdmissionReview
+	if err := utiljson.Unmarshal(body, &review); err != nil {
+		t.Fatalf("the answer %q is no AdmissionReview: %v", body, err)
+	}
+	if review.TypeMeta != reviewType || review.Response == nil {
+		t.Fatalf("the answer %q is no AdmissionReview v1 with a response", body)
+	}
+	return review.Response
+}
+
+// apply returns the pod after the patch.
+func apply(t testing.TB, pod, patch string) string {
+	t.Helper()
+	decoded, err := jsonpatch.DecodePatch([]byte(patch))
+	if err != nil {
+		t.Fatalf("decoding patch %s: %v", patch, err)
+	}
+	patched, err := decoded.Apply([]byte(pod))
+	if err != nil {
+		t.Fatalf("applying %s to %s: %v", patch, pod, err)
+	}
+	return string(patched)
+}
+
+// tree decodes a document so that numbers stay what they are.
+func tree(t testing.TB, text string) map[string]any {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var out map[string]any
+	if err := decoder.Decode(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

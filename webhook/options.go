@@ -1,0 +1,89 @@
+package webhook
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// The flags that errors other than those of [Options.Validate] name too.
+const (
+	bindAddressFlag            = "bind-address"
+	metricsBindAddressFlag     = "metrics-bind-address"
+	healthProbeBindAddressFlag = "health-probe-bind-address"
+)
+
+// disabled as an address means: do not listen.
+const disabled = "0"
+
+// Options configure [Run].
+type Options struct {
+	// BindAddress is where the API server is answered, over HTTPS.
+	BindAddress string
+	// MetricsBindAddress is where /metrics is served, over HTTP. "0": nowhere.
+	MetricsBindAddress string
+	// HealthProbeBindAddress is where /healthz and /readyz are served, over HTTP.
+	HealthProbeBindAddress string
+	// CertDir holds tls.crt and tls.key. They may appear after the start, and
+	// change at any time.
+	CertDir string
+	// DNSName is what the API server calls the webhook, SERVICE.NAMESPACE.svc. It
+	// is not ready if the certificate does not cover that. Empty: not checked.
+	DNSName string
+	// ShutdownDelay is for how long it goes on serving, no longer ready, once
+	// told to end: as long as others may take to learn that the pod has left the
+	// Service.
+	ShutdownDelay time.Duration
+}
+
+// BindFlags adds one flag for each option to flags. It sets every option to its
+// default.
+func (o *Options) BindFlags(flags *flag.FlagSet) {
+	flags.StringVar(&o.BindAddress, bindAddressFlag, ":9443",
+		"`address` on which the API server is answered, over HTTPS")
+	flags.StringVar(&o.MetricsBindAddress, metricsBindAddressFlag, ":8080",
+		"`address` on which /metrics is served, over HTTP; 0 disables it")
+	flags.StringVar(&o.HealthProbeBindAddress, healthProbeBindAddressFlag, ":8081",
+		"`address` on which /healthz and /readyz are served, over HTTP")
+	flags.StringVar(&o.CertDir, "cert-dir", "/tls",
+		"`directory` that holds the serving certificate, tls.crt and tls.key; read again when they change")
+	flags.StringVar(&o.DNSName, "dns-name", "",
+		"`name` by which the API server calls the webhook, SERVICE.NAMESPACE.svc: not ready unless the\n"+
+			"certificate covers it; empty: not checked")
+	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay", 5*time.Second,
+		"`time` to go on serving after SIGTERM, no longer ready, so that endpoints can be withdrawn")
+}
+
+// Validate returns an error that names each flag whose value cannot be used,
+// and what is wrong with it.
+func (o *Options) Validate() error {
+	var errs []error
+	invalid := func(name string, value any, why string) {
+		errs = append(errs, fmt.Errorf("invalid --%s %q: %s", name, fmt.Sprint(value), why))
+	}
+	address := func(name, value string) {
+		if _, _, err := net.SplitHostPort(value); err != nil {
+			invalid(name, value, "must be [HOST]:PORT")
+		}
+	}
+	address(bindAddressFlag, o.BindAddress)
+	if o.MetricsBindAddress != disabled {
+		address(metricsBindAddressFlag, o.MetricsBindAddress)
+	}
+	address(healthProbeBindAddressFlag, o.HealthProbeBindAddress)
+	if o.CertDir == "" {
+		invalid("cert-dir", o.CertDir, "must name a directory")
+	}
+	if problems := validation.IsDNS1123Subdomain(o.DNSName); o.DNSName != "" && len(problems) > 0 {
+		invalid("dns-name", o.DNSName, strings.Join(problems, "; "))
+	}
+	if o.ShutdownDelay < 0 {
+		invalid("shutdown-delay", o.ShutdownDelay, "must not be negative")
+	}
+	return errors.Join(errs...)
+}

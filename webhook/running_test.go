@@ -1,0 +1,199 @@
+package webhook
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+// runningWebhook is what Run runs, on loopback, with a shutdown delay that lasts
+// until it is released.
+type runningWebhook struct {
+	options     Options
+	listeners   listeners
+	logs        *logLines
+	cancel      context.CancelFunc
+	delays      chan time.Duration // gets the delay when it begins
+	release     chan time.Time     // ends the delay when closed
+	releaseOnce sync.Once
+	done        chan error // gets what serve returns
+}
+
+func startWebhook(t *testing.T, certDir string) *runningWebhook {
+	t.Helper()
+	w := &runningWebhook{
+		options: loopback(certDir), logs: &logLines{},
+		delays: make(chan time.Duration, 1), release: make(chan time.Time), done: make(chan error, 1),
+	}
+	var err error
+	if w.listeners, err = listen(w.options); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(logr.NewContext(context.Background(), w.logs.logger()))
+	w.cancel = cancel
+	after := func(d time.Duration) <-chan time.Time {
+		w.delays <- d
+		return w.release
+	}
+	go func() {
+		defer close(w.done)
+		w.done <- serve(ctx, w.options, w.listeners, after)
+	}()
+	t.Cleanup(func() { _ = w.end() })
+	return w
+}
+
+// end tells the webhook to end and returns what serve returns, the first time.
+func (w *runningWebhook) end() error {
+	w.cancel()
+	w.endDelay()
+	return <-w.done
+}
+
+func (w *runningWebhook) endDelay() {
+	w.releaseOnce.Do(func() { close(w.release) })
+}
+
+// loopback are options of a webhook on free ports.
+func loopback(certDir string) Options {
+	return Options{
+		BindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0", HealthProbeBindAddress: "127.0.0.1:0",
+		CertDir: certDir, DNSName: dnsName, ShutdownDelay: time.Hour,
+	}
+}
+
+// get asks the health server.
+func (w *runningWebhook) get(t *testing.T, path string) (status int, text string) {
+	t.Helper()
+	return fetch(t, "http://"+w.listeners.health.Addr().String()+path)
+}
+
+func fetch(t *testing.T, url string) (status int, text string) {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(content)
+}
+
+// await asks the health server until it answers this.
+func (w *runningWebhook) await(t *testing.T, path string, status int, text string) {
+	t.Helper()
+	eventually(t, func() error {
+		if gotStatus, gotText := w.get(t, path); gotStatus != status || gotText != text {
+			return fmt.Errorf("%s: got %d %q, want %d %q", path, gotStatus, gotText, status, text)
+		}
+		return nil
+	})
+}
+
+// admit asks the admission server as the API server does: by the DNS name, and
+// trusting only what is in the directory of the certificate.
+func (w *runningWebhook) admit(ctx context.Context, review io.Reader) (*http.Response, string, error) {
+	authority, err := os.ReadFile(filepath.Join(w.options.CertDir, "tls.crt"))
+	if err != nil {
+		return nil, "", err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority)
+	client := &http.Client{Transport: &http.Transport{
+		ForceAttemptHTTP2: true, DisableKeepAlives: true, ExpectContinueTimeout: patience,
+		TLSClientConfig: &tls.Config{ServerName: dnsName, RootCAs: roots},
+	}}
+	url := "https://" + w.listeners.admission.Addr().String() + PodsPath
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, review)
+	if err != nil {
+		return nil, "", err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Expect", "100-continue") // tells when the handler reads
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, "", err
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	return response, string(content), err
+}
+
+// admitGood asks about a pod that must be admitted.
+func (w *runningWebhook) admitGood(t *testing.T) *http.Response {
+	t.Helper()
+	response, body, err := w.admit(t.Context(), strings.NewReader(aReview(aPod("main", "proxy").label("main")).body()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !decodeResponse(t, []byte(body)).Allowed {
+		t.Errorf("denied: %s", body)
+	}
+	return response
+}
+
+// eventually repeats the check until it succeeds.
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatal(err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// writeCertificate puts a self-signed pair for name into dir, and returns dir.
+func writeCertificate(t *testing.T, dir, name string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: certificate},
+		"tls.key": {Type: "PRIVATE KEY", Bytes: pkcs8},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
