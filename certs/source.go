@@ -15,9 +15,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -169,55 +167,6 @@ func (s *Source) reload(ctx context.Context) bool {
 		logger.Info("Loaded the serving certificate", "notAfter", leaf.NotAfter, "dnsNames", leaf.DNSNames)
 	}
 	return problem == nil
-}
-
-// load makes the pair on disk the one that is served, if it is a pair.
-func (s *Source) load() error {
-	if err := s.inspect(); err != nil {
-		return err
-	}
-	s.mu.RLock()
-	watcher := s.watcher
-	s.mu.RUnlock()
-	if watcher != nil {
-		return watcher.ReadCertificate()
-	}
-	watcher, err := certwatcher.New(s.certPath, s.keyPath)
-	if err != nil {
-		return fmt.Errorf("loading %s: %w", s.certPath, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	// Reading again is reload's, which counts failures and logs each one once;
-	// certwatcher would log the same one at every tick.
-	s.watcher = watcher.WithWatchInterval(24 * time.Hour)
-	return nil
-}
-
-// inspect says what is wrong with the files, in words that certwatcher's errors
-// do not have: which file, and missing or not readable.
-func (s *Source) inspect() error {
-	certPEM, err := read(s.certPath)
-	if err != nil {
-		return err
-	}
-	keyPEM, err := read(s.keyPath)
-	if err != nil {
-		return err
-	}
-	_, err = parse(certPEM, keyPEM)
-	return err
-}
-
-func read(path string) ([]byte, error) {
-	content, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading serving certificate: %w", err) // names the path
-	}
-	return content, nil
 }
 
 // current returns the pair being served, if any, and what was wrong with the

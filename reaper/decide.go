@@ -13,16 +13,16 @@ import (
 type Action int
 
 const (
-	// Leave: nothing to do. If the decision has a time, look again then; else
+	// Leave means that there is nothing to do. If the decision has a time, look again then; else
 	// only a change of the pod can change it.
 	Leave Action = iota
-	// Stop: the pod is due. Give it its terminal phase.
+	// Stop means that the pod is due: give it its terminal phase.
 	Stop
-	// StopAgain: the pod was stopped and that did not last, or had no effect.
-	// Give it its terminal phase once more, and warn.
+	// StopAgain means that the pod was stopped and that this did not last, or had
+	// no effect: give it its terminal phase once more, and warn.
 	StopAgain
-	// Delete: nothing of the pod runs any more, or the operator chose plain
-	// deletion. Delete it.
+	// Delete means that nothing of the pod runs any more, or that the operator
+	// chose plain deletion: delete it.
 	Delete
 )
 

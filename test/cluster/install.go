@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,7 +112,7 @@ func (c *cluster) load(ctx context.Context, archives []string) error {
 			if _, err := os.Stat(archive); err != nil {
 				return false, err
 			}
-			_, failure = c.command(ctx, nil, "ctr", "--address", c.path("containerd.sock"), "--namespace", "k8s.io", "images", "import", archive)
+			failure = c.command(ctx, "ctr", "--address", c.path("containerd.sock"), "--namespace", "k8s.io", "images", "import", archive)
 			return failure == nil, nil
 		})
 		cancel()
@@ -170,29 +169,25 @@ func (c *cluster) retry(ctx context.Context, timeout time.Duration, args ...stri
 }
 
 func (c *cluster) kubectl(ctx context.Context, args ...string) error {
-	_, err := c.command(ctx, nil, "kubectl", append([]string{"--kubeconfig", c.kubeconfig()}, args...)...)
-	return err
+	return c.command(ctx, "kubectl", append([]string{"--kubeconfig", c.kubeconfig()}, args...)...)
 }
 
 // command runs one of the cluster's programs on this machine.
-func (c *cluster) command(ctx context.Context, stdin io.Reader, program string, args ...string) ([]byte, error) {
+func (c *cluster) command(ctx context.Context, program string, args ...string) error {
 	link, err := os.Readlink(c.path("programs", program))
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s is not up: %w", c.name, err)
+		return fmt.Errorf("cluster %s is not up: %w", c.name, err)
 	}
 	cache, err := cacheDir()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	path, err := filepath.Rel(insideParts, link)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(cache, path), args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(stderr.Bytes()))
+	if output, err := exec.CommandContext(ctx, filepath.Join(cache, path), args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(output))
 	}
-	return stdout.Bytes(), nil
+	return nil
 }

@@ -34,7 +34,7 @@ func (c *Cluster) Install(ctx context.Context, chart, image string, say func(str
 	if err != nil {
 		return err
 	}
-	args := []string{"upgrade", "--install", Release, chart, "--namespace", Release, "--create-namespace", "--wait", "--timeout", "3m",
+	args := []string{"upgrade", "--install", Release, chart, "--namespace", Release, "--create-namespace", "--reset-values", "--wait", "--timeout", "3m",
 		"--set", "image.repository=" + repository, "--set-string", "image.tag=" + tag}
 	for _, v := range values {
 		args = append(args, "--set", v)

@@ -1,0 +1,126 @@
+package reaper
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+)
+
+// now is when every test takes place.
+var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// podBuilder builds a pod; its zero state is a tracked one whose containers
+// main (essential) and proxy run.
+type podBuilder struct{ *corev1.Pod }
+
+func aPod() podBuilder {
+	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(now.Add(-time.Hour))}}
+	return podBuilder{&corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "jobs", Name: "nightly-x7k2p", UID: "uid-1", ResourceVersion: "41",
+			Labels:      map[string]string{essential.Label: "main", "app": "nightly"},
+			Annotations: map[string]string{essential.TrackedAnnotation: "main", "example.com/other": "long text"},
+			Finalizers:  []string{"batch.kubernetes.io/job-tracking"},
+		},
+		Spec: corev1.PodSpec{
+			RestartPolicy:                 corev1.RestartPolicyNever,
+			TerminationGracePeriodSeconds: new(int64(30)),
+			Containers:                    []corev1.Container{{Name: "main"}, {Name: "proxy"}},
+		},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning,
+			ContainerStatuses: []corev1.ContainerStatus{
+				{Name: "main", State: running, ImageID: "sha256:0"}, {Name: "proxy", State: running, ImageID: "sha256:1"},
+			},
+		},
+	}}
+}
+
+func (b podBuilder) untracked() podBuilder {
+	delete(b.Annotations, essential.TrackedAnnotation)
+	return b
+}
+
+func (b podBuilder) tracking(names string) podBuilder {
+	b.Annotations[essential.TrackedAnnotation] = names
+	return b
+}
+
+func (b podBuilder) mirror() podBuilder {
+	b.Annotations[corev1.MirrorPodAnnotationKey] = "hash"
+	return b
+}
+
+func (b podBuilder) deleting() podBuilder {
+	b.DeletionTimestamp = &metav1.Time{Time: now}
+	return b
+}
+
+func (b podBuilder) phase(phase corev1.PodPhase) podBuilder {
+	b.Status.Phase = phase
+	return b
+}
+
+func (b podBuilder) grace(seconds *int64) podBuilder {
+	b.Spec.TerminationGracePeriodSeconds = seconds
+	return b
+}
+
+func (b podBuilder) uid(uid types.UID) podBuilder {
+	b.UID = uid
+	return b
+}
+
+func (b podBuilder) container(name string) *corev1.ContainerStatus {
+	for i := range b.Status.ContainerStatuses {
+		if b.Status.ContainerStatuses[i].Name == name {
+			return &b.Status.ContainerStatuses[i]
+		}
+	}
+	b.Status.ContainerStatuses = append(b.Status.ContainerStatuses, corev1.ContainerStatus{Name: name})
+	return b.container(name)
+}
+
+func (b podBuilder) exited(name string, code int32, reason string) podBuilder {
+	b.container(name).State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason}}
+	return b
+}
+
+// restarted lets the container run again after an exit.
+func (b podBuilder) restarted(name string, code int32) podBuilder {
+	b.container(name).LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code}}
+	return b
+}
+
+func (b podBuilder) crashLooping(name string) podBuilder {
+	b.container(name).State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+	return b
+}
+
+func (b podBuilder) nativeSidecar(name string) podBuilder {
+	b.Status.InitContainerStatuses = append(b.Status.InitContainerStatuses, corev1.ContainerStatus{
+		Name: name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+	})
+	return b
+}
+
+// stopped is what a first stop, and later ones, leave.
+func (b podBuilder) stopped(first, last time.Time) podBuilder {
+	b.Annotations[essential.StoppedAnnotation] = last.Format(time.RFC3339Nano)
+	b.Status.Conditions = append(b.Status.Conditions, corev1.PodCondition{
+		Type: essential.StoppedCondition, Status: corev1.ConditionTrue, Reason: completedReason, LastTransitionTime: metav1.NewTime(first.Truncate(time.Second)),
+	})
+	return b.phase(corev1.PodSucceeded)
+}
+
+// acknowledged is what the kubelet writes once it knows of the phase.
+func (b podBuilder) acknowledged() podBuilder {
+	b.Status.Conditions = append(b.Status.Conditions, corev1.PodCondition{
+		Type: corev1.ContainersReady, Status: corev1.ConditionFalse, Reason: "PodCompleted",
+	})
+	return b
+}

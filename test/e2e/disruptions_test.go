@@ -1,0 +1,306 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/reaper"
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+func releaseDeployment(name string) *appsv1.Deployment {
+	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: kube.Release, Name: name}}
+}
+
+// components are the release's pods of one component.
+func (s *scene) components(component string) []corev1.Pod {
+	s.Helper()
+	var pods corev1.PodList
+	s.must(cluster.List(s.ctx, &pods, client.InNamespace(kube.Release), client.MatchingLabels{"app.kubernetes.io/component": component}))
+	return pods.Items
+}
+
+func (s *scene) scaleReaper(replicas int) {
+	s.Helper()
+	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
+	s.must(cluster.Patch(s.ctx, releaseDeployment(kube.ReaperDeployment), client.RawPatch(types.MergePatchType, patch)))
+	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+		pods := s.components("reaper")
+		return len(pods) == replicas, fmt.Sprintf("%d reapers, want %d", len(pods), replicas)
+	}))
+}
+
+func testReaperDown(t *testing.T) {
+	s := newScene(t, true)
+	s.scaleReaper(0)
+	job := kube.Job(s.namespace, "late", stuck(corev1.RestartPolicyNever))
+	s.create(job)
+	s.awaitLine("late-", kube.MainEnd)
+	s.awaitPod("late-", "left with its sidecar", func(p *corev1.Pod) bool {
+		main := containerStatus(p, "main")
+		return main != nil && main.State.Terminated != nil && !essential.Stopped(p)
+	})
+	s.count("late-", kube.Terminated, 0)
+	s.scaleReaper(2)
+	s.awaitComplete(job)
+	s.counted(job, 1)
+	s.count("late-", kube.MainStart, 1)
+	s.countStopped("late-", 1)
+}
+
+// leader is the pod that holds the Lease, or nothing.
+func (s *scene) leader() string {
+	s.Helper()
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: kube.Release, Name: reaper.LeaseName}}
+	s.get(lease)
+	if lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	pod, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_") // the rest tells processes apart
+	return pod
+}
+
+// The leader is killed, again and again, without a chance to release its
+// Lease, until the other replica has it.
+func testLeaderKilled(t *testing.T) {
+	s := newScene(t, true)
+	var killed string
+	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+		killed = s.leader()
+		return killed != "", "nobody holds the Lease"
+	}))
+	kills := 0
+	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+		holder := s.leader()
+		if holder != killed && holder != "" {
+			return true, ""
+		}
+		kills += s.killReaper(killed)
+		return false, killed + " still holds the Lease"
+	}))
+	if kills == 0 {
+		t.Fatalf("no process of %s was found: is the cluster on this machine?", killed)
+	}
+	job := kube.Job(s.namespace, "after", stuck(corev1.RestartPolicyNever))
+	s.create(job)
+	s.awaitComplete(job)
+	s.counted(job, 1)
+	s.count("after-", kube.MainStart, 1)
+	s.countStopped("after-", 1)
+	await(s, releaseDeployment(kube.ReaperDeployment), "available again", func(d *appsv1.Deployment) bool { return d.Status.AvailableReplicas == 2 })
+}
+
+// killReaper kills the reaper's process in the pod, from outside: its image has
+// no shell. The kubelet names the pod in the process's environment.
+func (s *scene) killReaper(pod string) (kills int) {
+	s.Helper()
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	s.must(err)
+	for _, path := range commands {
+		command, err := os.ReadFile(path)
+		if err != nil || !bytes.HasPrefix(command, []byte("/reaper\x00")) {
+			continue // another program, or ended meanwhile
+		}
+		environment, err := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
+		if err != nil || !bytes.Contains(environment, []byte("HOSTNAME="+pod+"\x00")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		s.must(err)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err == nil {
+			kills++
+		} else if !errors.Is(err, syscall.ESRCH) {
+			s.Fatal(err)
+		}
+	}
+	return kills
+}
+
+// whileAdmitting creates pods without a pause until do returns, and asserts
+// that every one was admitted and tracked.
+func (s *scene) whileAdmitting(do func()) {
+	s.Helper()
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	var admitted atomic.Int64
+	failed := make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			pod := kube.Pod(s.namespace, "probe", stuck(corev1.RestartPolicyNever))
+			err := cluster.Create(ctx, pod, client.DryRunAll)
+			if err == nil && !essential.Tracked(pod) {
+				err = errors.New("a pod was admitted untracked")
+			}
+			if err != nil {
+				failed <- err
+				return
+			}
+			admitted.Add(1)
+		}
+	}()
+	do()
+	select {
+	case err := <-failed:
+		if ctx.Err() == nil {
+			s.Errorf("admission failed after %d pods: %v", admitted.Load(), err)
+		}
+	default:
+	}
+	s.Logf("%d pods were admitted meanwhile", admitted.Load())
+	if admitted.Load() == 0 {
+		s.Error("no pod was admitted meanwhile")
+	}
+}
+
+func testCertificateRenewed(t *testing.T) {
+	s := newScene(t, true)
+	before := s.servedCertificates()
+	certificate := &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{Namespace: kube.Release, Name: kube.ServingCertificate}}
+	s.get(certificate)
+	revision := *certificate.Status.Revision
+	s.whileAdmitting(func() {
+		// What `cmctl renew` does.
+		certificate.Status.Conditions = append(certificate.Status.Conditions, cmapi.CertificateCondition{
+			Type: cmapi.CertificateConditionIssuing, Status: cmmeta.ConditionTrue, Reason: "ManuallyTriggered", Message: "e2e",
+		})
+		s.must(cluster.Status().Update(s.ctx, certificate))
+		await(s, certificate, "issued anew", func(c *cmapi.Certificate) bool { return *c.Status.Revision > revision })
+		s.must(kube.Await(s.ctx, 2*patience, func(context.Context) (bool, string) {
+			for pod, expiry := range s.servedCertificates() {
+				if expiry <= before[pod] {
+					return false, fmt.Sprintf("%s still serves the certificate that expires at %.0f", pod, expiry)
+				}
+			}
+			return true, ""
+		}))
+	})
+	s.whileAdmitting(func() { // an upgrade replaces the pods too
+		restart := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"restarted":%q}}}}}`, time.Now().Format(time.RFC3339))
+		deployment := releaseDeployment(kube.WebhookDeployment)
+		s.must(cluster.Patch(s.ctx, deployment, client.RawPatch(types.MergePatchType, restart)))
+		generation := deployment.Generation
+		await(s, deployment, "rolled out", func(d *appsv1.Deployment) bool {
+			return d.Status.ObservedGeneration >= generation && d.Status.UpdatedReplicas == 2 && d.Status.AvailableReplicas == 2 && d.Status.Replicas == 2
+		})
+		s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+			return len(s.components("webhook")) == 2, "old webhook pods are still there"
+		}))
+	})
+}
+
+var expiryMetric = regexp.MustCompile(`(?m)^essential_containers_certificate_expiration_timestamp_seconds (\S+)$`)
+
+// servedCertificates is when the certificate expires that each webhook serves,
+// from its own metrics.
+func (s *scene) servedCertificates() map[string]float64 {
+	s.Helper()
+	expiries := map[string]float64{}
+	for _, pod := range s.components("webhook") {
+		text, err := cluster.Clientset.CoreV1().Pods(kube.Release).ProxyGet("http", pod.Name, "8080", "/metrics", nil).DoRaw(s.ctx)
+		s.must(err)
+		match := expiryMetric.FindSubmatch(text)
+		if match == nil {
+			s.Fatalf("%s has no metric of its certificate's expiry:\n%s", pod.Name, text)
+		}
+		expiries[pod.Name], err = strconv.ParseFloat(string(match[1]), 64)
+		s.must(err)
+	}
+	return expiries
+}
+
+func testStopStrategyDelete(t *testing.T) {
+	s := newScene(t, true)
+	s.must(cluster.Install(s.ctx, *chart, *image, func(string) {}, "reaper.stopStrategy=Delete"))
+	pod := kube.Pod(s.namespace, "plain", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 2"), kube.Sidecar("proxy")))
+	s.create(pod)
+	deleting := s.awaitPod("plain", "being deleted", func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil })
+	if essential.Stopped(deleting) || essential.Terminal(deleting) {
+		t.Errorf("the pod was stopped first: %v, phase %s", deleting.Annotations, deleting.Status.Phase)
+	}
+	s.awaitGone(pod)
+	s.countStopped("plain", 1)
+	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+		return s.countEvents(deleting, "EssentialContainerCompletedDeleted") == 1, "no event tells why the pod was deleted"
+	}))
+}
+
+// testUninstall removes the release: nothing without a namespace stays, and
+// pods that run, tracked or not, live on.
+func testUninstall(t *testing.T, before map[string]bool) {
+	s := newScene(t, true)
+	pod := kube.Pod(s.namespace, "running", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 15"), kube.Sidecar("proxy")))
+	s.create(pod)
+	s.awaitLine("running", kube.MainStart)
+	s.must(cluster.Uninstall(s.ctx))
+	for object := range clusterWide(t) {
+		if !before[object] {
+			t.Errorf("%s was left behind", object)
+		}
+	}
+	s.awaitLine("running", kube.MainEnd)
+	s.untouched(pod)
+	// Labelled pods are created as if there had never been a webhook.
+	after := kube.Pod(s.namespace, "after", stuck(corev1.RestartPolicyNever))
+	s.create(after)
+	if essential.Tracked(after) {
+		t.Errorf("a pod is tracked by nobody: %v", after.Annotations)
+	}
+	s.must(cluster.DeleteNamespace(s.ctx, kube.Release)) // cert-manager's Secrets
+}
+
+// clusterWide lists the objects without a namespace that bear the release's
+// name, of every kind that the API server knows.
+func clusterWide(t *testing.T) map[string]bool {
+	t.Helper()
+	lists, err := cluster.Clientset.Discovery().ServerPreferredResources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, list := range lists {
+		version, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, resource := range list.APIResources {
+			if resource.Namespaced || !strings.Contains(strings.Join(resource.Verbs, " "), "list") || resource.Kind == "Namespace" {
+				continue
+			}
+			var objects metav1.PartialObjectMetadataList
+			objects.SetGroupVersionKind(version.WithKind(resource.Kind + "List"))
+			if err := cluster.List(t.Context(), &objects); err != nil {
+				t.Fatalf("listing %s: %v", resource.Name, err)
+			}
+			for _, object := range objects.Items {
+				if strings.Contains(object.Name, kube.Release) || object.Labels["app.kubernetes.io/instance"] == kube.Release {
+					found[resource.Name+"/"+object.Name] = true
+				}
+			}
+		}
+	}
+	return found
+}

@@ -1,0 +1,61 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"testing"
+)
+
+// TestEndToEnd installs the chart once and runs every case against it. Cases
+// with a namespace of their own run beside each other; those that disturb the
+// installation come after them, one by one; the uninstallation is last.
+func TestEndToEnd(t *testing.T) {
+	before := clusterWide(t)
+	if err := cluster.Install(t.Context(), *chart, *image, func(s string) { t.Log(s) }); err != nil {
+		t.Fatal(err)
+	}
+	run := func(group string, parallel bool, cases map[string]func(*testing.T)) {
+		t.Run(group, func(t *testing.T) {
+			for name, test := range cases {
+				t.Run(name, func(t *testing.T) {
+					if parallel {
+						t.Parallel()
+					}
+					test(t)
+				})
+			}
+		})
+	}
+	run("Stops", true, map[string]func(*testing.T){
+		"Job":                    testJob,
+		"CronJob":                testCronJob,
+		"IndexedJob":             testIndexedJob,
+		"BarePod":                testBarePod,
+		"Deployment":             testDeployment,
+		"StatefulSet":            testStatefulSet,
+		"TwoEssentialContainers": testTwoEssentialContainers,
+		"SlowSidecar":            testSlowSidecar,
+		"CrashLoopingSidecar":    testCrashLoopingSidecar,
+		"OverwrittenPhase":       testOverwrittenPhase,
+	})
+	run("Waits", true, map[string]func(*testing.T){
+		"FailsUnderNever":             testFailsUnderNever,
+		"FailsUnderOnFailure":         testFailsUnderOnFailure,
+		"FailsOnceUnderOnFailure":     testFailsOnceUnderOnFailure,
+		"NamespaceNotOptedIn":         testNamespaceNotOptedIn,
+		"PodWithoutLabel":             testPodWithoutLabel,
+		"BroughtAnnotations":          testBroughtAnnotations,
+		"RejectsPods":                 testRejectsPods,
+		"RejectsPodsThroughAJob":      testRejectsPodsThroughAJob,
+		"WarnsOfOneContainer":         testWarnsOfOneContainer,
+		"RestrictedPodSecurity":       testRestrictedPodSecurity,
+		"ReaperMayDoNothingElse":      testReaperMayDoNothingElse,
+		"CertificateStateIsExplained": testCertificateStateIsExplained,
+	})
+	t.Run("Burst", testBurst)
+	t.Run("ReaperDown", testReaperDown)
+	t.Run("LeaderKilled", testLeaderKilled)
+	t.Run("CertificateRenewed", testCertificateRenewed)
+	t.Run("StopStrategyDelete", testStopStrategyDelete)
+	t.Run("Uninstall", func(t *testing.T) { testUninstall(t, before) })
+}

@@ -1,0 +1,264 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+// stuck is a template whose main ends well and whose sidecar never ends.
+func stuck(policy corev1.RestartPolicy) corev1.PodTemplateSpec {
+	return kube.Template(policy, new("main"), kube.Main("sleep 1"), kube.Sidecar("proxy"))
+}
+
+// counted asserts what a Job says of itself: all completions, no failure.
+func (s *scene) counted(job *batchv1.Job, completions int32) {
+	s.Helper()
+	s.get(job)
+	if job.Status.Succeeded != completions || job.Status.Failed != 0 {
+		s.Errorf("job %s: succeeded %d, failed %d, want %d and 0", job.Name, job.Status.Succeeded, job.Status.Failed, completions)
+	}
+}
+
+func testJob(t *testing.T) {
+	s := newScene(t, true)
+	job := kube.Job(s.namespace, "job", stuck(corev1.RestartPolicyNever))
+	s.create(job)
+	pod := s.awaitPod("job-", "tracked", essential.Tracked)
+	s.awaitComplete(job)
+	s.awaitGone(pod)
+	s.counted(job, 1)
+	s.count("job-", kube.MainStart, 1)
+	s.countStopped("job-", 1)
+	if n := s.countEvents(pod, "EssentialContainerCompleted"); n != 1 {
+		t.Errorf("%d events tell that the pod was stopped, want 1", n)
+	}
+}
+
+func testCronJob(t *testing.T) {
+	s := newScene(t, true)
+	cron := &batchv1.CronJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "cron"},
+		Spec: batchv1.CronJobSpec{
+			Schedule:          "* * * * *",
+			ConcurrencyPolicy: batchv1.ForbidConcurrent, // a Job that hangs is the last one
+			JobTemplate:       batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: stuck(corev1.RestartPolicyOnFailure)}},
+		},
+	}
+	s.create(cron)
+	await(s, cron, "through with its first Job", func(c *batchv1.CronJob) bool { return c.Status.LastSuccessfulTime != nil })
+	// No further one may begin while they are counted.
+	s.must(cluster.Patch(s.ctx, cron, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"suspend":true}}`))))
+	var jobs batchv1.JobList
+	s.must(cluster.List(s.ctx, &jobs, client.InNamespace(s.namespace)))
+	for _, job := range jobs.Items {
+		s.awaitComplete(&job)
+		s.counted(&job, 1)
+		s.count(job.Name, kube.MainStart, 1)
+		s.countStopped(job.Name, 1)
+	}
+}
+
+func testIndexedJob(t *testing.T) {
+	s := newScene(t, true)
+	template := kube.Template(corev1.RestartPolicyNever, new("main"),
+		kube.Main(`echo "index $JOB_COMPLETION_INDEX"; sleep 1`), kube.Sidecar("proxy"))
+	job := kube.Job(s.namespace, "indexed", template)
+	job.Spec.CompletionMode = new(batchv1.IndexedCompletion)
+	job.Spec.Completions, job.Spec.Parallelism = new(int32(3)), new(int32(2))
+	s.create(job)
+	s.awaitComplete(job)
+	s.counted(job, 3)
+	for index := range 3 {
+		s.count("indexed-", fmt.Sprintf("index %d", index), 1)
+	}
+	s.countStopped("indexed-", 3)
+}
+
+func testBarePod(t *testing.T) {
+	s := newScene(t, true)
+	pod := kube.Pod(s.namespace, "bare", stuck(corev1.RestartPolicyNever))
+	s.create(pod)
+	stopped := s.awaitPod("bare", "stopped", essential.Stopped)
+	if !strings.Contains(fmt.Sprint(stopped.Status.Conditions), essential.StoppedCondition) {
+		t.Errorf("the stopped pod has no condition %s: %v", essential.StoppedCondition, stopped.Status.Conditions)
+	}
+	s.awaitGone(pod)
+	s.countStopped("bare", 1)
+}
+
+// oneCompletion is a template whose main ends well only in pods that start
+// while the ConfigMap says so: under restartPolicy Always every one would.
+func (s *scene) oneCompletion(labels map[string]string) (template corev1.PodTemplateSpec, noMore func()) {
+	s.Helper()
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "completes"}, Data: map[string]string{"COMPLETES": "yes"}}
+	s.create(config)
+	main := kube.Main(`[ "$COMPLETES" = yes ] || { trap 'exit 1' TERM; while true; do sleep 0.1; done; }; sleep 3`)
+	main.EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: config.Name}}}}
+	template = kube.Template(corev1.RestartPolicyAlways, new("main"), main, kube.Sidecar("proxy"))
+	for key, value := range labels {
+		template.Labels[key] = value
+	}
+	return template, func() {
+		config.Data["COMPLETES"] = "no"
+		s.must(cluster.Update(s.ctx, config))
+	}
+}
+
+// replaced asserts that exactly the first pod was reaped, once, and that the
+// one in its place is not touched by its verdict.
+func (s *scene) replaced(prefix string, noMore func()) {
+	s.Helper()
+	first := s.awaitPod(prefix, "tracked", essential.Tracked)
+	s.awaitLine(first.Name, kube.MainStart)
+	noMore()
+	s.awaitGone(first.DeepCopy())
+	second := s.awaitPod(prefix, "running in place of the first", func(p *corev1.Pod) bool {
+		return p.UID != first.UID && p.Status.Phase == corev1.PodRunning
+	})
+	s.canary(s.namespace)
+	s.get(second)
+	if essential.Stopped(second) || second.DeletionTimestamp != nil || essential.Terminal(second) {
+		s.Errorf("the new pod %s was touched: %v, phase %s", second.Name, second.Annotations, second.Status.Phase)
+	}
+	if n := s.countEvents(first, "EssentialContainerCompleted"); n != 1 {
+		s.Errorf("%d events tell that the first pod was stopped, want 1", n)
+	}
+	if n := s.countEvents(second, "EssentialContainerCompleted"); n != 0 {
+		s.Errorf("%d events tell that the new pod was stopped, want 0", n)
+	}
+	// A StatefulSet's controller deletes a pod of terminal phase by itself and
+	// may cut the hook short, so only the signal is sure.
+	s.awaitLine(first.Name, kube.Terminated)
+}
+
+func testDeployment(t *testing.T) {
+	s := newScene(t, true)
+	labels := map[string]string{"app": "web"}
+	template, noMore := s.oneCompletion(labels)
+	s.create(&appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "web"},
+		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: template},
+	})
+	s.replaced("web-", noMore)
+}
+
+func testStatefulSet(t *testing.T) {
+	s := newScene(t, true)
+	labels := map[string]string{"app": "db"}
+	template, noMore := s.oneCompletion(labels)
+	s.create(&appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "db"},
+		Spec:       appsv1.StatefulSetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: template},
+	})
+	s.replaced("db-0", noMore)
+}
+
+func testTwoEssentialContainers(t *testing.T) {
+	s := newScene(t, true)
+	second := kube.Main("sleep 1")
+	second.Name = "second"
+	first := kube.Sidecar("first") // essential too, and never ends by itself
+	job := kube.Job(s.namespace, "two", kube.Template(corev1.RestartPolicyNever, new("first_second"), first, second, kube.Sidecar("proxy")))
+	s.create(job)
+	pod := s.awaitPod("two-", "tracked", essential.Tracked)
+	if got := pod.Annotations[essential.TrackedAnnotation]; got != "first,second" {
+		t.Errorf("tracked %q, want %q", got, "first,second")
+	}
+	s.awaitComplete(job)
+	s.awaitGone(pod)
+	s.counted(job, 1)
+	s.count("two-", kube.MainStart, 1)
+	s.countStopped("two-", 2)
+}
+
+// A sidecar may use its whole grace period, and the pod is deleted only then.
+func testSlowSidecar(t *testing.T) {
+	s := newScene(t, true)
+	const flushed = "sidecar: flushed"
+	slow := kube.Sidecar("shipper")
+	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 5; echo '"+flushed+"'; exit 143", 1)
+	job := kube.Job(s.namespace, "slow", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow))
+	s.create(job)
+	pod := s.awaitPod("slow-", "stopped", essential.Stopped)
+	s.awaitLine("slow-", flushed)
+	s.awaitComplete(job)
+	s.awaitGone(pod)
+	s.counted(job, 1)
+	s.count("slow-", kube.MainStart, 1)
+	s.countStopped("slow-", 1)
+}
+
+// Nothing of the pod runs when main ends, so nothing but the kubelet's own word
+// tells when the stop has been taken: deleted before, the Job would run again.
+func testCrashLoopingSidecar(t *testing.T) {
+	s := newScene(t, true)
+	crashing := kube.Sidecar("proxy")
+	crashing.Command[2], crashing.Lifecycle = "exit 1", nil
+	waitsFor := kube.Main("sleep 6")
+	job := kube.Job(s.namespace, "crashing", kube.Template(corev1.RestartPolicyOnFailure, new("main"), waitsFor, crashing))
+	s.create(job)
+	pod := s.awaitPod("crashing-", "tracked", essential.Tracked)
+	s.awaitComplete(job)
+	s.awaitGone(pod)
+	s.counted(job, 1)
+	s.count("crashing-", kube.MainStart, 1)
+}
+
+// The stop is verified: somebody writes the old phase back.
+func testOverwrittenPhase(t *testing.T) {
+	s := newScene(t, true)
+	slow := kube.Sidecar("shipper")
+	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 8; exit 143", 1)
+	pod := kube.Pod(s.namespace, "overwritten", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow))
+	s.create(pod)
+	first := s.awaitPod("overwritten", "stopped", essential.Stopped).Annotations[essential.StoppedAnnotation]
+	s.must(cluster.Status().Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Running"}}`))))
+	await(s, pod, "stopped again", func(p *corev1.Pod) bool {
+		return p.Annotations[essential.StoppedAnnotation] != first && p.Status.Phase == corev1.PodSucceeded
+	})
+	s.awaitGone(pod)
+	s.countStopped("overwritten", 1)
+}
+
+// Many Jobs that end at once: a kubelet that is busy writes old phases over new
+// ones, and each of these Jobs must count one success all the same.
+func testBurst(t *testing.T) {
+	s := newScene(t, true)
+	const jobs = 40
+	for i := range jobs {
+		s.create(kube.Job(s.namespace, fmt.Sprintf("burst%02d", i), kube.Template(corev1.RestartPolicyNever, new("main"),
+			kube.Main(fmt.Sprintf("sleep 8.%02d", i*7%100)), kube.Sidecar("proxy"))))
+	}
+	s.must(kube.Await(s.ctx, 2*patience, func(ctx context.Context) (bool, string) {
+		var list batchv1.JobList
+		if err := cluster.List(ctx, &list, client.InNamespace(s.namespace)); err != nil {
+			return false, err.Error()
+		}
+		complete := 0
+		for _, job := range list.Items {
+			if kube.JobComplete(&job) {
+				complete++
+			}
+		}
+		return complete == jobs && len(s.pods("burst")) == 0, fmt.Sprintf("%d of %d Jobs are complete, %d pods left", complete, jobs, len(s.pods("burst")))
+	}))
+	for i := range jobs {
+		s.counted(kube.Job(s.namespace, fmt.Sprintf("burst%02d", i), corev1.PodTemplateSpec{}), 1)
+	}
+	s.count("burst", kube.MainStart, jobs)
+	s.countStopped("burst", jobs)
+}

@@ -1,0 +1,295 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/certs/certmanager"
+	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+func testFailsUnderNever(t *testing.T) {
+	s := newScene(t, true)
+	job := kube.Job(s.namespace, "never", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
+	s.create(job)
+	pod := s.awaitPod("never-", "failed in main", func(p *corev1.Pod) bool {
+		main := containerStatus(p, "main")
+		return main != nil && main.State.Terminated != nil && main.State.Terminated.ExitCode == 3
+	})
+	s.canary(s.namespace)
+	s.untouched(pod)
+	s.count("never-", kube.MainStart, 1)
+}
+
+func testFailsUnderOnFailure(t *testing.T) {
+	s := newScene(t, true)
+	job := kube.Job(s.namespace, "onfailure", kube.Template(corev1.RestartPolicyOnFailure, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
+	s.create(job)
+	pod := s.awaitPod("onfailure-", "restarted in main", func(p *corev1.Pod) bool {
+		main := containerStatus(p, "main")
+		return main != nil && main.RestartCount >= 2
+	})
+	s.canary(s.namespace)
+	s.untouched(pod)
+	s.count("onfailure-", kube.SidecarStart, 1)
+}
+
+// The kubelet's retry keeps the sidecar; the completion after it counts.
+func testFailsOnceUnderOnFailure(t *testing.T) {
+	s := newScene(t, true)
+	main := kube.Main(`[ -e /state/tried ] || { touch /state/tried; exit 1; }; sleep 1`)
+	main.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
+	template := kube.Template(corev1.RestartPolicyOnFailure, new("main"), main, kube.Sidecar("proxy"))
+	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	job := kube.Job(s.namespace, "once", template)
+	s.create(job)
+	s.awaitComplete(job)
+	s.counted(job, 1)
+	s.countStopped("once-", 1)
+	s.count("once-", kube.MainStart, 2)
+	s.count("once-", kube.SidecarStart, 1)
+}
+
+func containerStatus(pod *corev1.Pod, name string) *corev1.ContainerStatus {
+	for i := range pod.Status.ContainerStatuses {
+		if pod.Status.ContainerStatuses[i].Name == name {
+			return &pod.Status.ContainerStatuses[i]
+		}
+	}
+	return nil
+}
+
+func testNamespaceNotOptedIn(t *testing.T) {
+	s := newScene(t, false)
+	pod := kube.Pod(s.namespace, "outside", stuck(corev1.RestartPolicyNever))
+	s.create(pod)
+	s.awaitLine("outside", kube.MainEnd)
+	s.canaryElsewhere()
+	s.untouched(pod)
+	s.get(pod)
+	if essential.Tracked(pod) {
+		t.Errorf("a pod in a namespace that did not opt in is tracked: %v", pod.Annotations)
+	}
+}
+
+// canaryElsewhere is canary for a scene whose own namespace did not opt in.
+func (s *scene) canaryElsewhere() {
+	s.Helper()
+	name := s.namespace + "-canary"
+	s.must(cluster.CreateNamespace(s.ctx, name, true))
+	s.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := cluster.DeleteNamespace(ctx, name); err != nil {
+			s.Error(err)
+		}
+	})
+	s.canary(name)
+}
+
+func testPodWithoutLabel(t *testing.T) {
+	s := newScene(t, true)
+	pod := kube.Pod(s.namespace, "plain", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true"), kube.Sidecar("proxy")))
+	s.create(pod)
+	s.awaitLine("plain", kube.MainEnd)
+	s.canary(s.namespace)
+	s.untouched(pod)
+	s.get(pod)
+	if essential.Tracked(pod) {
+		t.Errorf("a pod without the label is tracked: %v", pod.Annotations)
+	}
+}
+
+// A copied manifest may carry what the webhook and the reaper wrote.
+func testBroughtAnnotations(t *testing.T) {
+	s := newScene(t, true)
+	pod := kube.Pod(s.namespace, "copy", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), kube.Sidecar("proxy")))
+	pod.Annotations = map[string]string{
+		essential.TrackedAnnotation: "proxy",
+		essential.StoppedAnnotation: "2020-01-01T00:00:00Z",
+		"example.com/own":           "stays",
+	}
+	s.create(pod)
+	if got := pod.Annotations[essential.TrackedAnnotation]; got != "main" {
+		t.Errorf("tracked %q, want main", got)
+	}
+	if essential.Stopped(pod) || pod.Annotations["example.com/own"] != "stays" {
+		t.Errorf("annotations after admission: %v", pod.Annotations)
+	}
+	s.awaitGone(pod)
+	s.countStopped("copy", 1)
+}
+
+func testRejectsPods(t *testing.T) {
+	s := newScene(t, true)
+	for sentence, c := range map[string]struct{ label, want string }{
+		"an unknown name gets a suggestion": {"mian",
+			`metadata.labels[essential-containers]: Invalid value: "mian": no such container; the pod has "main", "proxy"; did you mean "main"?`},
+		"an init container is named as such": {"setup", `Invalid value: "setup": is an init container`},
+		"an empty value":                     {"", `must name an essential container; the pod has "main", "proxy"`},
+		"an empty name":                      {"main__proxy", `empty name at position 2`},
+		"a name twice":                       {"main_main", `container "main" is named twice`},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			template := kube.Template(corev1.RestartPolicyNever, &c.label, kube.Main("true"), kube.Sidecar("proxy"))
+			setup := kube.Main("true")
+			setup.Name = "setup"
+			template.Spec.InitContainers = []corev1.Container{setup}
+			err := cluster.Create(t.Context(), kube.Pod(s.namespace, "rejected", template))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got error %v, want one with %s", err, c.want)
+			}
+		})
+	}
+}
+
+func testRejectsPodsThroughAJob(t *testing.T) {
+	s := newScene(t, true)
+	job := kube.Job(s.namespace, "typo", kube.Template(corev1.RestartPolicyNever, new("mian"), kube.Main("true"), kube.Sidecar("proxy")))
+	s.create(job)
+	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+		var events eventsv1.EventList
+		if err := cluster.List(ctx, &events, client.InNamespace(s.namespace)); err != nil {
+			return false, err.Error()
+		}
+		for _, e := range events.Items {
+			if e.Regarding.UID == job.UID && e.Reason == "FailedCreate" && strings.Contains(e.Note, `did you mean "main"?`) {
+				return true, ""
+			}
+		}
+		return false, "no event on the Job tells why its pod was rejected"
+	}))
+}
+
+func testWarnsOfOneContainer(t *testing.T) {
+	s := newScene(t, true)
+	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+	s.must(err)
+	var heard warnings
+	config.WarningHandlerWithContext = &heard
+	c, err := client.New(config, client.Options{})
+	s.must(err)
+	s.must(c.Create(s.ctx, kube.Pod(s.namespace, "alone", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true")))))
+	if got := heard.String(); !strings.Contains(got, `"main" is the pod's only container`) {
+		t.Errorf("got warnings %q", got)
+	}
+}
+
+type warnings struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (w *warnings) HandleWarningHeaderWithContext(_ context.Context, _ int, _ string, message string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text.WriteString(message)
+}
+
+func (w *warnings) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// The API server itself judges the chart's pods by the restricted level.
+func testRestrictedPodSecurity(t *testing.T) {
+	s := newScene(t, false)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
+	s.get(namespace)
+	namespace.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
+	s.must(cluster.Update(s.ctx, namespace))
+	for _, name := range []string{kube.WebhookDeployment, kube.ReaperDeployment} {
+		deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: kube.Release, Name: name}}
+		s.get(deployment)
+		pod := kube.Pod(s.namespace, name, deployment.Spec.Template)
+		pod.Spec.ServiceAccountName, pod.Spec.DeprecatedServiceAccount = "default", ""
+		if err := cluster.Create(s.ctx, pod, client.DryRunAll); err != nil {
+			t.Errorf("the restricted level refuses %s: %v", name, err)
+		}
+	}
+	unrestricted := kube.Pod(s.namespace, "control", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true")))
+	if err := cluster.Create(s.ctx, unrestricted, client.DryRunAll); err == nil {
+		t.Error("the restricted level is not enforced here")
+	}
+}
+
+// The API server's authorizer says what the service accounts may do.
+func testReaperMayDoNothingElse(t *testing.T) {
+	reaper := "system:serviceaccount:" + kube.Release + ":" + kube.ReaperDeployment
+	webhook := "system:serviceaccount:" + kube.Release + ":" + kube.WebhookDeployment
+	for _, c := range []struct {
+		user, verb, group, resource, subresource, namespace string
+		allowed                                             bool
+	}{
+		{reaper, "list", "", "pods", "", "default", true},
+		{reaper, "watch", "", "pods", "", "default", true},
+		{reaper, "delete", "", "pods", "", "default", true},
+		{reaper, "patch", "", "pods", "status", "default", true},
+		{reaper, "create", "events.k8s.io", "events", "", "default", true},
+		{reaper, "update", "coordination.k8s.io", "leases", "", "default", false},
+		{reaper, "patch", "", "pods", "", "default", false},
+		{reaper, "create", "", "pods", "", "default", false},
+		{reaper, "deletecollection", "", "pods", "", "default", false},
+		{reaper, "create", "", "pods", "exec", "default", false},
+		{reaper, "get", "", "secrets", "", kube.Release, false},
+		{reaper, "get", "batch", "jobs", "", "default", false},
+		{webhook, "list", "", "pods", "", "default", false},
+		{webhook, "get", "", "secrets", "", kube.Release, false},
+	} {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: c.user,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Verb: c.verb, Group: c.group, Resource: c.resource, Subresource: c.subresource, Namespace: c.namespace,
+			},
+		}}
+		if err := cluster.Create(t.Context(), review); err != nil {
+			t.Fatal(err)
+		}
+		if review.Status.Allowed != c.allowed {
+			t.Errorf("%s %s %s/%s in %s: allowed %t, want %t", c.user, c.verb, c.resource, c.subresource, c.namespace, review.Status.Allowed, c.allowed)
+		}
+	}
+}
+
+// The real cert-manager's conditions, in one sentence each.
+func testCertificateStateIsExplained(t *testing.T) {
+	s := newScene(t, false)
+	state, err := certmanager.Get(s.ctx, cluster, client.ObjectKey{Namespace: kube.Release, Name: kube.ServingCertificate})
+	s.must(err)
+	if !state.Ready || state.NotAfter.Before(time.Now()) {
+		t.Errorf("the serving certificate is not ready: %+v", state)
+	}
+	blocked := &cmapi.Certificate{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "blocked"},
+		Spec: cmapi.CertificateSpec{
+			SecretName: "blocked", DNSNames: []string{"blocked.example.com"},
+			IssuerRef: cmmeta.IssuerReference{Name: "nobody", Kind: "Issuer"},
+		},
+	}
+	s.create(blocked)
+	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+		state, err := certmanager.Get(ctx, cluster, client.ObjectKeyFromObject(blocked))
+		if err != nil {
+			return false, err.Error()
+		}
+		return !state.Ready && strings.Contains(state.Message, `"nobody"`), "the state does not name the missing issuer: " + state.Message
+	}))
+}
