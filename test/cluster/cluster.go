@@ -306,9 +306,11 @@ func end(pid int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := poll(ctx, 20*time.Millisecond, func() (bool, error) {
-		// It turns into a zombie, or vanishes, only after all others have ended.
+		// The last of its threads goes after all other processes of the
+		// namespace have ended; what may remain is a zombie of one thread.
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		return err != nil || strings.Contains(string(stat), ") Z "), nil
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+		return err != nil || strings.Contains(string(stat), ") Z ") && len(threads) <= 1, nil
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for process %d to end: %w", pid, err)

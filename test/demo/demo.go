@@ -159,7 +159,7 @@ func (d *demo) await(ctx context.Context, condition func(context.Context) (bool,
 		return holds, what
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("after %.0f s still: %s", patience.Seconds(), missing)
+		return fmt.Errorf("gave up after %.0f s: %s", patience.Seconds(), missing)
 	}
 	return err
 }

@@ -88,7 +88,11 @@ func (d *demo) awaitMain(ctx context.Context, p *place) error {
 func (d *demo) sidecarStops(ctx context.Context) error {
 	err := d.await(ctx, func(context.Context) (bool, string) {
 		_, ended := d.optedIn.pods.exitCode(sidecarName)
-		return ended && len(d.optedIn.logs.Find(jobName, kube.Terminated)) > 0, "opted in: the sidecar still runs"
+		missing := "the sidecar runs on: the reaper has not stopped the pod"
+		if essential.Stopped(d.optedIn.pods.all()[0]) {
+			missing = "the reaper has stopped the pod, the sidecar has not ended yet"
+		}
+		return ended && len(d.optedIn.logs.Find(jobName, kube.Terminated)) > 0, "opted in: " + missing
 	})
 	if err != nil {
 		return err

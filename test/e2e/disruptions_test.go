@@ -234,7 +234,7 @@ func (s *scene) servedCertificates() map[string]float64 {
 
 func testStopStrategyDelete(t *testing.T) {
 	s := newScene(t, true)
-	s.must(cluster.Install(s.ctx, *chart, *image, func(string) {}, "reaper.stopStrategy=Delete"))
+	s.must(cluster.Install(s.ctx, chart, image, func(string) {}, "reaper.stopStrategy=Delete"))
 	pod := kube.Pod(s.namespace, "plain", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 2"), kube.Sidecar("proxy")))
 	s.create(pod)
 	deleting := s.awaitPod("plain", "being deleted", func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil })

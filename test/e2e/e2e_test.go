@@ -11,22 +11,20 @@ import (
 // installation come after them, one by one; the uninstallation is last.
 func TestEndToEnd(t *testing.T) {
 	before := clusterWide(t)
-	if err := cluster.Install(t.Context(), *chart, *image, func(s string) { t.Log(s) }); err != nil {
+	if err := cluster.Install(t.Context(), chart, image, func(s string) { t.Log(s) }); err != nil {
 		t.Fatal(err)
 	}
-	run := func(group string, parallel bool, cases map[string]func(*testing.T)) {
+	parallel := func(group string, cases map[string]func(*testing.T)) {
 		t.Run(group, func(t *testing.T) {
 			for name, test := range cases {
 				t.Run(name, func(t *testing.T) {
-					if parallel {
-						t.Parallel()
-					}
+					t.Parallel()
 					test(t)
 				})
 			}
 		})
 	}
-	run("Stops", true, map[string]func(*testing.T){
+	parallel("Stops", map[string]func(*testing.T){
 		"Job":                    testJob,
 		"CronJob":                testCronJob,
 		"IndexedJob":             testIndexedJob,
@@ -38,7 +36,7 @@ func TestEndToEnd(t *testing.T) {
 		"CrashLoopingSidecar":    testCrashLoopingSidecar,
 		"OverwrittenPhase":       testOverwrittenPhase,
 	})
-	run("Waits", true, map[string]func(*testing.T){
+	parallel("Waits", map[string]func(*testing.T){
 		"FailsUnderNever":             testFailsUnderNever,
 		"FailsUnderOnFailure":         testFailsUnderOnFailure,
 		"FailsOnceUnderOnFailure":     testFailsOnceUnderOnFailure,
@@ -52,6 +50,8 @@ func TestEndToEnd(t *testing.T) {
 		"ReaperMayDoNothingElse":      testReaperMayDoNothingElse,
 		"CertificateStateIsExplained": testCertificateStateIsExplained,
 	})
+	t.Run("Samples", testSamples)
+	t.Run("Demo", testDemo)
 	t.Run("Burst", testBurst)
 	t.Run("ReaperDown", testReaperDown)
 	t.Run("LeaderKilled", testLeaderKilled)

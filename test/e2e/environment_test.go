@@ -6,7 +6,7 @@ package e2e
 
 import (
 	"context"
-	"flag"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -30,15 +30,23 @@ import (
 // patience bounds every wait for something that takes seconds.
 const patience = 2 * time.Minute
 
+// root is the repository's, seen from here.
+const root = "../.."
+
+const chart = root + "/charts/essential-containers"
+
+// What `make e2e` says in the environment: the cluster, the image under test
+// that its nodes have, and the programs to use.
 var (
-	cluster *kube.Cluster
-	image   = flag.String("image", "", "the image under test")
-	helm    = flag.String("helm", "helm", "the helm program")
-	chart   = flag.String("chart", "../../charts/essential-containers", "the chart under test")
+	kubeconfig = os.Getenv("KUBECONFIG")
+	image      = os.Getenv("IMG")
+	helm       = os.Getenv("HELM")
+	kubectl    = os.Getenv("KUBECTL")
 )
 
+var cluster *kube.Cluster
+
 func TestMain(m *testing.M) {
-	flag.Parse()
 	ctrllog.SetLogger(logr.Discard())
 	if err := connect(); err != nil {
 		log.Fatal("e2e: ", err)
@@ -47,11 +55,10 @@ func TestMain(m *testing.M) {
 }
 
 func connect() (err error) {
-	kubeconfig := os.Getenv("KUBECONFIG")
-	if kubeconfig == "" || *image == "" {
-		return fmt.Errorf("KUBECONFIG and -image must be given: use make e2e")
+	if kubeconfig == "" || image == "" || helm == "" || kubectl == "" {
+		return errors.New("KUBECONFIG, IMG, HELM and KUBECTL must be set: use make e2e")
 	}
-	cluster, err = kube.Connect(kubeconfig, *helm)
+	cluster, err = kube.Connect(kubeconfig, helm)
 	return err
 }
 

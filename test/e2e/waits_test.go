@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -180,7 +179,7 @@ func testRejectsPodsThroughAJob(t *testing.T) {
 
 func testWarnsOfOneContainer(t *testing.T) {
 	s := newScene(t, true)
-	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	s.must(err)
 	var heard warnings
 	config.WarningHandlerWithContext = &heard

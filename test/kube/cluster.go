@@ -6,6 +6,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -63,7 +64,11 @@ func Connect(path, helm string) (*Cluster, error) {
 
 // RunHelm runs helm against the cluster.
 func (c *Cluster) RunHelm(ctx context.Context, args ...string) (string, error) {
-	output, err := exec.CommandContext(ctx, c.Helm, append(args, "--kubeconfig", c.path)...).CombinedOutput()
+	command := exec.CommandContext(ctx, c.Helm, append(args, "--kubeconfig", c.path)...)
+	// Killed at once, helm would leave a release that says that it is still at work and refuses every later command.
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.WaitDelay = 10 * time.Second
+	output, err := command.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("helm %s: %w\n%s", args[0], err, output)
 	}

@@ -1,0 +1,109 @@
+# Essential containers: `make help` lists the targets.
+
+IMG ?= docker.io/local/essential-containers:dev
+RELEASE := essential-containers
+CHART := charts/essential-containers
+VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo development)
+BIN := $(CURDIR)/bin
+ARCHIVE := $(BIN)/image.tar
+
+# Real clusters on this machine: one for the demo, one for the tests.
+CLUSTER = go run ./test/cluster --bin-dir=$(BIN) --name=$(1)
+LOCAL_KUBECONFIG = /var/lib/essential-containers/$(1)/kubeconfig
+TOOL = go tool -modfile=go.tools.mod
+GOTESTSUM = $(TOOL) gotestsum --format=pkgname-and-test-fails
+
+# docker where its engine runs, else buildah.
+CONTAINER_TOOL ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo buildah)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Two commands that do all the set-up themselves (Linux, root, Go)
+
+demo: ## Show the main job on a real cluster; KUBECONFIG= and IMG= take your own
+ifeq ($(origin KUBECONFIG),undefined)
+	$(call CLUSTER,demo) up
+	$(MAKE) --no-print-directory archive
+	$(call CLUSTER,demo) load $(ARCHIVE)
+	go run ./test/demo --local --kubeconfig=$(call LOCAL_KUBECONFIG,demo) --image=$(IMG) --helm=$(BIN)/helm --chart=$(CHART)
+else
+	$(call CLUSTER,demo) build
+	go run ./test/demo --kubeconfig=$(KUBECONFIG) --image=$(IMG) --helm=$(BIN)/helm --chart=$(CHART)
+endif
+
+test: setup lint unit chart-test e2e ## Everything: lint, unit, chart and end-to-end tests (what CI runs)
+
+##@ Develop
+
+setup: ## Install and build what the tests need; cached
+	$(call CLUSTER,e2e) build
+
+build: ## Build both programs into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./cmd/webhook ./cmd/reaper
+
+lint: ## gofmt, go vet, golangci-lint; all modules tidy
+	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint fmt --diff ./...
+	go vet ./... && go vet -tags=e2e ./test/e2e
+	for module in certmanager pause; do go -C test/cluster/parts/$$module vet ./... || exit 1; done
+	for module in . test/cluster/parts/*/; do go -C $$module mod tidy -diff || exit 1; done
+
+unit: ## Unit tests with the race detector
+	$(GOTESTSUM) -- -race $$(go list ./... | grep -v /test/chart)
+
+chart-test: setup ## Lint the chart and test what it renders
+	$(BIN)/helm lint --strict $(CHART)
+	HELM=$(BIN)/helm $(GOTESTSUM) -- ./test/chart
+
+# The cluster goes whatever happens; KEEP=1 leaves it for looking around.
+e2e: setup archive ## End-to-end tests on a real cluster of their own; RUN= selects, KEEP=1 keeps it
+	$(call CLUSTER,e2e) up
+	$(call CLUSTER,e2e) load $(ARCHIVE)
+	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl \
+		$(GOTESTSUM) --format=standard-verbose -- -count=1 -p=1 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)') ./test/e2e ./test/cluster || status=$$?; \
+	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
+
+run: build ## Run both programs here against the current kubeconfig (webhook: self-signed, not registered)
+	BIN=$(BIN) test/run.sh
+
+##@ Images and installation
+
+archive: # the image, built without any registry, as a file
+	go run ./test/cluster --bin-dir=$(BIN) image $(IMG) . $(ARCHIVE)
+
+docker-build: ## Build the image IMG; BUILD_ARGS="--build-arg=BUILDER=... --build-arg=BASE=..." for a mirror
+	$(if $(filter buildah,$(CONTAINER_TOOL)),buildah bud --isolation=chroot,$(CONTAINER_TOOL) build) --build-arg=VERSION=$(VERSION) --tag=$(IMG) $(BUILD_ARGS) .
+
+docker-push: ## Push the image IMG
+	$(CONTAINER_TOOL) push $(IMG)
+
+deploy: setup ## Install or upgrade with Helm in the current kubeconfig's cluster, with IMG
+	$(BIN)/helm upgrade --install $(RELEASE) $(CHART) --namespace=$(RELEASE) --create-namespace --reset-values --wait \
+		--set=image.repository=$(shell echo '$(IMG)' | sed 's/:[^:/]*$$//') --set-string=image.tag=$(lastword $(subst :, ,$(IMG)))
+
+undeploy: setup ## Uninstall it
+	$(BIN)/helm uninstall $(RELEASE) --namespace=$(RELEASE) --wait
+
+manifests: setup ## Render the chart to bin/manifests.yaml, for people without Helm
+	{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: $(RELEASE)\n'; \
+	  $(BIN)/helm template $(RELEASE) $(CHART) --namespace=$(RELEASE) \
+		--set=image.repository=$(shell echo '$(IMG)' | sed 's/:[^:/]*$$//') --set-string=image.tag=$(lastword $(subst :, ,$(IMG))); } > $(BIN)/manifests.yaml
+	@echo "kubectl apply -f bin/manifests.yaml"
+
+##@ The local cluster
+
+cluster-up: ## Start a real Kubernetes on this machine
+	$(call CLUSTER,demo) up
+
+cluster-down: ## Stop it and remove all it left
+	$(call CLUSTER,demo) down
+
+clean: cluster-down ## Stop the clusters and remove what was built here
+	$(call CLUSTER,e2e) down
+	rm -rf $(BIN)
+
+.PHONY: help demo test setup build lint unit chart-test e2e run archive docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestNewCluster(t *testing.T) {
+	for name, valid := range map[string]bool{
+		"default": true, "e2e-2": true, "a": true,
+		"": false, "../other": false, "UPPER": false, "-a": false, "a-": false, strings.Repeat("a", 21): false,
+	} {
+		if _, err := newCluster(name); (err == nil) != valid {
+			t.Errorf("%q: error %v, want valid %t", name, err, valid)
+		}
+	}
+}
+
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := lockNow(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockNow(path); err == nil {
+		t.Error("two hold the lock")
+	}
+	// Its owner removes the file last: whoever comes next must not share a lock
+	// with one who still waits for the removed one.
+	waited := make(chan error, 1)
+	go func() {
+		unlock, err := lockWaiting(path)
+		if err == nil {
+			if _, taken := lockNow(path); taken == nil {
+				err = errors.New("the lock that was waited for locks nothing")
+			}
+			unlock()
+		}
+		waited <- err
+	}()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+}
+
+// What a part is made of must show in its key, or an old binary is used.
+func TestCacheKey(t *testing.T) {
+	source := t.TempDir()
+	module := filepath.Join(source, "parts", "pause")
+	if err := os.MkdirAll(module, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write := func(text string) {
+		if err := os.WriteFile(filepath.Join(module, "go.mod"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := func(p part) string {
+		k, err := p.cacheKey(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	p := part{module: "pause", packages: []string{"."}}
+	write("module a")
+	first := key(p)
+	if again := key(p); again != first {
+		t.Errorf("the key changes by itself: %s, %s", first, again)
+	}
+	flags := p
+	flags.ldflags = "-X a=b"
+	if key(flags) == first {
+		t.Error("other flags have the same key")
+	}
+	write("module b")
+	if key(p) == first {
+		t.Error("another source has the same key")
+	}
+}
+
+func TestPartsMatchTheirModules(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range parts() {
+		if _, err := os.Stat(filepath.Join("parts", p.module, "go.mod")); err != nil {
+			t.Error(err)
+		}
+		for _, pkg := range p.packages {
+			if name := p.binary(pkg); seen[name] {
+				t.Errorf("two parts make %s", name)
+			} else {
+				seen[name] = true
+			}
+		}
+	}
+	for _, d := range daemons() {
+		if !seen[d.argv[0]] {
+			t.Errorf("no part makes %s", d.argv[0])
+		}
+	}
+	text, err := os.ReadFile("parts/kubernetes/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "k8s.io/kubernetes v" + kubernetesVersion; !strings.Contains(string(text), want) {
+		t.Errorf("parts/kubernetes/go.mod does not require %s", want)
+	}
+}
+
+func TestProgressInALog(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out)
+	p.begin(2)
+	failure := errors.New("out of disk")
+	if err := p.run("building etcd", func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+	if err := p.run("building kubelet", func() error { return failure }); !errors.Is(err, failure) {
+		t.Errorf("got %v", err)
+	}
+	for _, want := range []string{"[ 1/2] building etcd ...\n", "[ 1/2] building etcd: done in ", "[ 2/2] building kubelet: FAILED in "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no command":               {nil, "no command given"},
+		"an unknown command":       {[]string{"start"}, `unknown command "start"`},
+		"an argument too many":     {[]string{"down", "now"}, `down takes no arguments, got "now"`},
+		"an image without archive": {[]string{"image", "a:b"}, "image needs TAG FOLDER ARCHIVE"},
+		"nothing to load":          {[]string{"load"}, "load needs at least one image archive"},
+		"a bad name":               {[]string{"--name=a/b", "status"}, `--name "a/b"`},
+		"a supervisor by hand":     {[]string{"supervise", "a", "b"}, "supervise is started by up alone"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			if err := run(c.args, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got error %v, want %q", err, c.want)
+			}
+		})
+	}
+}

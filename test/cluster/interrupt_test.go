@@ -1,0 +1,128 @@
+//go:build e2e
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestInterruptedUp kills `up` at each of its steps, without a warning, and
+// asserts that `down` finds and removes all there is, and that the cluster
+// comes up afterwards.
+func TestInterruptedUp(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "cluster")
+	if output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, output)
+	}
+	c, err := newCluster("interrupted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := func(args ...string) *exec.Cmd {
+		return exec.Command(program, append([]string{"--name=interrupted", "--sources=.", "--bin-dir=" + t.TempDir()}, args...)...)
+	}
+	down := func(t *testing.T) {
+		t.Helper()
+		namespace := pidNamespace(c.supervisor())
+		if output, err := command("down").CombinedOutput(); err != nil {
+			t.Fatalf("down: %v\n%s", err, output)
+		}
+		nothingLeft(t, c, namespace)
+	}
+	t.Cleanup(func() { _ = command("down").Run() })
+	for _, step := range []string{"[ 1/5]", "[ 2/5]", "[ 3/5]", "[ 4/5]", "[ 5/5]"} {
+		t.Run("killed in step "+step, func(t *testing.T) {
+			killAt(t, command("up"), step)
+			down(t)
+		})
+	}
+	t.Run("killed, and brought up without a down", func(t *testing.T) {
+		killAt(t, command("up"), "[ 3/5]")
+		if output, err := command("up").CombinedOutput(); err != nil {
+			t.Fatalf("up: %v\n%s", err, output)
+		}
+		if output, err := command("up").CombinedOutput(); err != nil || !strings.Contains(string(output), "is up already") {
+			t.Errorf("a second up: %v\n%s", err, output)
+		}
+		down(t)
+	})
+	t.Run("down when there is nothing", down)
+}
+
+// killAt runs the command until it begins the step.
+func killAt(t *testing.T, cmd *exec.Cmd, step string) {
+	t.Helper()
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }() // it was killed
+	var seen []string
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		seen = append(seen, lines.Text())
+		if strings.HasPrefix(lines.Text(), step) {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("it never came to step %s:\n%s", step, strings.Join(seen, "\n"))
+}
+
+// pidNamespace is the process namespace whose first process the supervisor is.
+func pidNamespace(supervisor int) string {
+	name, err := os.Readlink("/proc/" + strconv.Itoa(supervisor) + "/ns/pid")
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+func nothingLeft(t *testing.T, c *cluster, namespace string) {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*/ns/pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, process := range processes {
+		if name, err := os.Readlink(process); err == nil && name == namespace {
+			stat, _ := os.ReadFile(filepath.Join(process, "../../stat"))
+			if !strings.Contains(string(stat), ") Z ") { // ended, and the machine's first process will notice
+				t.Errorf("%s is still in the cluster's namespace: %s", process, stat)
+			}
+		}
+	}
+	for _, path := range []string{c.state, c.lockPath()} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there", path)
+		}
+	}
+	v1, v2, err := cgroupRoots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, root := range append(v1, v2...) {
+		if _, err := os.Stat(filepath.Join(root, c.cgroup())); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("cgroup %s is still there", filepath.Join(root, c.cgroup()))
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), c.state) {
+		t.Errorf("a mount of %s is still there", c.state)
+	}
+}
