@@ -77,7 +77,7 @@ func (d *demo) setUp(ctx context.Context, s settings) error {
 	d.say("installing the chart with image %s", s.image)
 	d.say("waiting, at most 180 s, until the certificate is issued and the webhook and the reaper are ready")
 	if err := d.cluster.Install(ctx, s.chart, s.image, func(what string) { d.say("%s", what) }); err != nil {
-		return fmt.Errorf("installing the chart: %w", err)
+		return fmt.Errorf("installing the chart: %w%s", err, d.diagnosis(ctx))
 	}
 	d.say("installed, and the API server trusts the webhook's certificate")
 	for _, p := range []*place{d.optedIn, d.plain} {

@@ -1,14 +1,7 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"strings"
-	"time"
-
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -36,28 +29,4 @@ func lookAround(s settings) string {
   {helm} status {release} -n {release}
 
 ` + end)
-}
-
-// diagnosis is what in the cluster may explain a failure, each in a line:
-// Deployments of the release that are not ready, and warnings in the demo's
-// namespaces. What cannot be read is left out.
-func (d *demo) diagnosis(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	var text strings.Builder
-	for _, name := range []string{kube.WebhookDeployment, kube.ReaperDeployment} {
-		var deployment appsv1.Deployment
-		err := d.cluster.Get(ctx, client.ObjectKey{Namespace: kube.Release, Name: name}, &deployment)
-		if s := deployment.Status; err == nil && (s.ReadyReplicas == 0 || s.ReadyReplicas < s.Replicas) {
-			fmt.Fprintf(&text, "\nDeployment %s: %d of %d pods are ready", name, s.ReadyReplicas, s.Replicas)
-		}
-	}
-	for _, namespace := range []string{optedInNamespace, plainNamespace} {
-		var warnings corev1.EventList
-		_ = d.cluster.List(ctx, &warnings, client.InNamespace(namespace), client.MatchingFields{"type": corev1.EventTypeWarning})
-		for _, w := range warnings.Items {
-			fmt.Fprintf(&text, "\n%s %s/%s: %s: %s", w.InvolvedObject.Kind, namespace, w.InvolvedObject.Name, w.Reason, w.Message)
-		}
-	}
-	return text.String()
 }
