@@ -64,7 +64,7 @@ e2e: setup archive ## End-to-end tests on a real cluster of their own; RUN= sele
 	$(call CLUSTER,e2e) up
 	$(call CLUSTER,e2e) load $(ARCHIVE)
 	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl \
-		$(GOTESTSUM) --format=standard-verbose -- -count=1 -p=1 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)') ./test/e2e ./test/cluster || status=$$?; \
+		$(GOTESTSUM) --format=standard-verbose -- -count=1 -p=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)') ./test/e2e ./test/cluster || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
 
 run: build ## Run both programs here against the current kubeconfig (webhook: self-signed, not registered)
