@@ -26,7 +26,6 @@ import (
 // stage is a reconciler on a client that records writes instead of doing them.
 type stage struct {
 	reconciler
-	pod     *corev1.Pod
 	writes  []write
 	refusal error // what every write answers
 	told    *events.FakeRecorder

@@ -32,6 +32,11 @@ func (b *podBuilder) label(value string) *podBuilder {
 	return b
 }
 
+func (b *podBuilder) generateName(name string) *podBuilder {
+	b.metadata["generateName"] = name
+	return b
+}
+
 func (b *podBuilder) annotate(annotations map[string]string) *podBuilder {
 	b.metadata["annotations"] = annotations
 	return b

@@ -75,15 +75,23 @@ func admit(w http.ResponseWriter, r *http.Request) outcome {
 	return result
 }
 
-// log tells a denial, and at verbosity 1 every decision.
+// log tells a denial, and at verbosity 1 every decision. Nobody has validated
+// the names yet either.
 func log(r *http.Request, request *request, result outcome, v *verdict) {
-	logger := logr.FromContextOrDiscard(r.Context()).WithValues("namespace", request.Namespace,
-		"name", request.Name, "generateName", request.Object.Metadata.GenerateName)
-	if result == denied {
-		logger.Info("Denied a pod", "reason", shorten(v.denial[0].Error()), "errors", len(v.denial))
+	logger := logr.FromContextOrDiscard(r.Context())
+	if result != denied {
+		logger = logger.V(1)
+	}
+	if !logger.Enabled() {
 		return
 	}
-	logger.V(1).Info("Admitted a pod", "result", result, "warnings", v.warnings)
+	logger = logger.WithValues("namespace", shorten(request.Namespace), "name", shorten(request.Name),
+		"generateName", shorten(request.Object.Metadata.GenerateName))
+	if result == denied {
+		logger.Info("Denied a pod", "reason", shorten(v.denial[0].Error()), "errors", len(v.denial))
+	} else {
+		logger.Info("Admitted a pod", "result", result, "warnings", v.warnings)
+	}
 }
 
 func fail(w http.ResponseWriter, r *http.Request, err error) {

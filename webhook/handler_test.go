@@ -218,6 +218,12 @@ func TestHandlerLogsDenialsOnlyAndNamesThePod(t *testing.T) {
 			t.Errorf("log of a denial %q lacks %s", got, want)
 		}
 	}
+	logged := logs.len()
+	long := strings.Repeat("n", 1<<20)
+	server.send(t, "", "", aReview(aPod(long).label("mian").generateName(long)).with("name", long).body())
+	if line := logs.from(logged); len(line) > 4*maxText {
+		t.Errorf("the log of a denial has %d bytes", len(line))
+	}
 }
 
 func TestHandlerAdmitsAPodOfAJob(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -98,23 +99,26 @@ func fetch(t *testing.T, url string) (status int, text string) {
 	return response.StatusCode, string(content)
 }
 
-// await asks the health server until it answers this.
-func (w *runningWebhook) await(t *testing.T, path string, status int, text string) {
+// await asks the health server until it answers one line with all these words.
+func (w *runningWebhook) await(t *testing.T, path string, status int, words ...string) {
 	t.Helper()
 	eventually(t, func() error {
-		if gotStatus, gotText := w.get(t, path); gotStatus != status || gotText != text {
-			return fmt.Errorf("%s: got %d %q, want %d %q", path, gotStatus, gotText, status, text)
+		gotStatus, text := w.get(t, path)
+		lacks := func(word string) bool { return !strings.Contains(text, word) }
+		if gotStatus != status || strings.Count(text, "\n") != 1 || slices.ContainsFunc(words, lacks) {
+			return fmt.Errorf("%s: got %d %q, want %d and one line with %q", path, gotStatus, text, status, words)
 		}
 		return nil
 	})
 }
 
 // admit asks the admission server as the API server does: by the DNS name, and
-// trusting only what is in the directory of the certificate.
-func (w *runningWebhook) admit(ctx context.Context, review io.Reader) (*http.Response, string, error) {
+// trusting only what is in the directory of the certificate. It returns the
+// answer and the protocol that it came over.
+func (w *runningWebhook) admit(ctx context.Context, review io.Reader) (body, protocol string, err error) {
 	authority, err := os.ReadFile(filepath.Join(w.options.CertDir, "tls.crt"))
 	if err != nil {
-		return nil, "", err
+		return "", "", err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
@@ -125,30 +129,30 @@ func (w *runningWebhook) admit(ctx context.Context, review io.Reader) (*http.Res
 	url := "https://" + w.listeners.admission.Addr().String() + PodsPath
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, review)
 	if err != nil {
-		return nil, "", err
+		return "", "", err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Expect", "100-continue") // tells when the handler reads
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, "", err
+		return "", "", err
 	}
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
-	return response, string(content), err
+	return string(content), response.Proto, err
 }
 
 // admitGood asks about a pod that must be admitted.
-func (w *runningWebhook) admitGood(t *testing.T) *http.Response {
+func (w *runningWebhook) admitGood(t *testing.T) (protocol string) {
 	t.Helper()
-	response, body, err := w.admit(t.Context(), strings.NewReader(aReview(aPod("main", "proxy").label("main")).body()))
+	body, protocol, err := w.admit(t.Context(), strings.NewReader(aReview(aPod("main", "proxy").label("main")).body()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !decodeResponse(t, []byte(body)).Allowed {
 		t.Errorf("denied: %s", body)
 	}
-	return response
+	return protocol
 }
 
 // eventually repeats the check until it succeeds.

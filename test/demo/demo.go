@@ -23,9 +23,6 @@ const (
 	sidecarName = "sidecar"
 )
 
-// patience bounds each check.
-const patience = 2 * time.Minute
-
 // demo is one run of the demo.
 type demo struct {
 	*stage
@@ -58,7 +55,7 @@ func (d *demo) run(ctx context.Context, s settings) error {
 	defer cancel()
 	d.follow(following, d.optedIn)
 	d.follow(following, d.plain)
-	results := d.perform(ctx, d.steps())
+	results := d.perform(ctx, d.steps(), d.diagnosis)
 	cancel()
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -110,40 +107,6 @@ func (d *demo) follow(ctx context.Context, p *place) {
 	tell := func(who, what string) { d.say("  %-8s  %-7s | %s", p.name, who, what) }
 	p.logs = d.cluster.FollowLogs(ctx, p.namespace, func(l kube.Line) { tell(l.Container, l.Text) })
 	p.pods = followPods(ctx, d.cluster, p.namespace, func(what string) { tell("pod", what) })
-}
-
-// perform does the steps up to the first check that fails: what comes after it
-// would only wait for the same.
-func (d *demo) perform(ctx context.Context, steps []step) []result {
-	var results []result
-	verdict := ok
-	for i, step := range steps {
-		if verdict == ok {
-			d.title("%d. %s", i+1, step.title)
-		}
-		for _, c := range step.checks {
-			r := result{check: c, verdict: notReached}
-			if verdict == ok {
-				r.verdict, r.why = d.perform1(ctx, c)
-				verdict = r.verdict
-			}
-			results = append(results, r)
-		}
-	}
-	return results
-}
-
-// perform1 does one check, and tells how it ended.
-func (d *demo) perform1(ctx context.Context, c check) (verdict, string) {
-	bounded, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := c.see(bounded); err != nil {
-		why := err.Error() + d.diagnosis(ctx)
-		d.say("%s  %s\n%s", failed, c.what, why)
-		return failed, why
-	}
-	d.say("%s  %s", ok, c.what)
-	return ok, ""
 }
 
 // await waits until condition holds, and tells what is missing whenever that

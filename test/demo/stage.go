@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// patience bounds each check.
+const patience = 2 * time.Minute
+
 // stage is where the demo is seen.
 type stage struct {
 	start time.Time
@@ -62,6 +65,44 @@ type result struct {
 	check
 	verdict verdict
 	why     string // of a failure
+}
+
+// perform does the steps up to the first check that fails: what comes after it
+// would only wait for the same. explain adds to why it failed.
+func (s *stage) perform(ctx context.Context, steps []step, explain func(context.Context) string) []result {
+	var results []result
+	last := ok
+	for i, step := range steps {
+		if last == ok {
+			s.title("%d. %s", i+1, step.title)
+		}
+		for _, c := range step.checks {
+			r := result{check: c, verdict: notReached}
+			if last == ok {
+				r = s.perform1(ctx, c, explain)
+				last = r.verdict
+			}
+			results = append(results, r)
+		}
+	}
+	return results
+}
+
+// perform1 does one check, and tells how it ended unless ctx has ended it.
+func (s *stage) perform1(ctx context.Context, c check, explain func(context.Context) string) result {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := c.see(bounded)
+	switch {
+	case ctx.Err() != nil:
+		return result{check: c, verdict: notReached}
+	case err != nil:
+		r := result{check: c, verdict: failed, why: err.Error() + explain(ctx)}
+		s.say("%s  %s\n%s", r.verdict, c.what, r.why)
+		return r
+	}
+	s.say("%s  %s", ok, c.what)
+	return result{check: c, verdict: ok}
 }
 
 func count(results []result, v verdict) (n int) {

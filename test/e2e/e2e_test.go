@@ -37,6 +37,7 @@ func TestEndToEnd(t *testing.T) {
 		"OverwrittenPhase":       testOverwrittenPhase,
 	})
 	parallel("Waits", map[string]func(*testing.T){
+		"SidecarEndsFirst":            testSidecarEndsFirst,
 		"FailsUnderNever":             testFailsUnderNever,
 		"FailsUnderOnFailure":         testFailsUnderOnFailure,
 		"FailsOnceUnderOnFailure":     testFailsOnceUnderOnFailure,

@@ -194,6 +194,11 @@ func testSlowSidecar(t *testing.T) {
 	job := kube.Job(s.namespace, "slow", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow))
 	s.create(job)
 	pod := s.awaitPod("slow-", "stopped", essential.Stopped)
+	s.awaitLine("slow-", kube.Terminated)
+	s.get(pod)
+	if pod.DeletionTimestamp != nil {
+		t.Error("the pod is being deleted while its sidecar still flushes")
+	}
 	s.awaitLine("slow-", flushed)
 	s.awaitComplete(job)
 	s.awaitGone(pod)

@@ -50,6 +50,23 @@ func testFailsUnderOnFailure(t *testing.T) {
 	s.count("onfailure-", kube.SidecarStart, 1)
 }
 
+// A sidecar that is done before main, such as one that only sets things up, is
+// no reason to stop anything.
+func testSidecarEndsFirst(t *testing.T) {
+	s := newScene(t, true)
+	setup := kube.Main("true")
+	setup.Name = "setup"
+	main := kube.Sidecar("main") // never ends by itself
+	pod := kube.Pod(s.namespace, "sidecarfirst", kube.Template(corev1.RestartPolicyNever, new("main"), main, setup))
+	s.create(pod)
+	s.awaitPod("sidecarfirst", "through with its sidecar", func(p *corev1.Pod) bool {
+		setup := containerStatus(p, "setup")
+		return setup != nil && setup.State.Terminated != nil
+	})
+	s.canary(s.namespace)
+	s.untouched(pod)
+}
+
 // The kubelet's retry keeps the sidecar; the completion after it counts.
 func testFailsOnceUnderOnFailure(t *testing.T) {
 	s := newScene(t, true)
