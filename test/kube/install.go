@@ -2,11 +2,14 @@ package kube
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"strings"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -60,20 +63,42 @@ func (c *Cluster) awaitCertificate(ctx context.Context, say func(string)) error 
 	return err
 }
 
-// awaitBundle waits until the API server knows whom to trust.
+// awaitBundle waits until the API server is told to trust the certificate that
+// the webhook serves: an earlier installation's authority may still be there.
 func (c *Cluster) awaitBundle(ctx context.Context) error {
 	return Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
-		var configuration admissionregistrationv1.MutatingWebhookConfiguration
-		if err := c.Get(ctx, client.ObjectKey{Name: WebhookConfiguration}, &configuration); err != nil {
-			return false, err.Error()
-		}
-		for _, w := range configuration.Webhooks {
-			if len(w.ClientConfig.CABundle) == 0 {
-				return false, fmt.Sprintf("cert-manager has not put its authority into webhook %s yet", w.Name)
-			}
+		if err := c.verifyBundle(ctx); err != nil {
+			return false, "cert-manager has not put the certificate's authority into the webhook's configuration yet: " + err.Error()
 		}
 		return true, ""
 	})
+}
+
+func (c *Cluster) verifyBundle(ctx context.Context) error {
+	var configuration admissionregistrationv1.MutatingWebhookConfiguration
+	if err := c.Get(ctx, client.ObjectKey{Name: WebhookConfiguration}, &configuration); err != nil {
+		return err
+	}
+	var secret corev1.Secret
+	if err := c.Get(ctx, client.ObjectKey{Namespace: Release, Name: ServingCertificate + "-tls"}, &secret); err != nil {
+		return err
+	}
+	block, _ := pem.Decode(secret.Data[corev1.TLSCertKey])
+	if block == nil {
+		return fmt.Errorf("secret %s holds no certificate", secret.Name)
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return err
+	}
+	for _, w := range configuration.Webhooks {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(w.ClientConfig.CABundle)
+		if _, err := certificate.Verify(x509.VerifyOptions{Roots: roots}); err != nil {
+			return fmt.Errorf("webhook %s: %w", w.Name, err)
+		}
+	}
+	return nil
 }
 
 // Uninstall removes the release.
