@@ -154,13 +154,14 @@ func (d *demo) jobCompletes(ctx context.Context) error {
 		if err := d.getJob(ctx, d.optedIn, &job); err != nil {
 			return false, err.Error()
 		}
-		return kube.JobComplete(&job), "opted in: the Job is not Complete: " + counts(&job)
+		// A failure is final for this check, though the Job tries again.
+		return kube.JobComplete(&job) || job.Status.Failed > 0, "opted in: the Job is not Complete: " + counts(&job)
 	})
 	if err != nil {
 		return err
 	}
-	if job.Status.Succeeded != 1 || job.Status.Failed != 0 {
-		return fmt.Errorf("it is Complete with %s", counts(&job))
+	if !kube.JobComplete(&job) || job.Status.Succeeded != 1 || job.Status.Failed != 0 {
+		return fmt.Errorf("the Job has %s", counts(&job))
 	}
 	return nil
 }

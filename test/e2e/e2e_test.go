@@ -43,6 +43,7 @@ func TestEndToEnd(t *testing.T) {
 		"FailsOnceUnderOnFailure":     testFailsOnceUnderOnFailure,
 		"NamespaceNotOptedIn":         testNamespaceNotOptedIn,
 		"PodWithoutLabel":             testPodWithoutLabel,
+		"LabelRemoved":                testLabelRemoved,
 		"BroughtAnnotations":          testBroughtAnnotations,
 		"RejectsPods":                 testRejectsPods,
 		"RejectsPodsThroughAJob":      testRejectsPodsThroughAJob,

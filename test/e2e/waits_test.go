@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -131,6 +132,18 @@ func testPodWithoutLabel(t *testing.T) {
 	if essential.Tracked(pod) {
 		t.Errorf("a pod without the label is tracked: %v", pod.Annotations)
 	}
+}
+
+// Removing the label from a running pod is how a user lets it go.
+func testLabelRemoved(t *testing.T) {
+	s := newScene(t, true)
+	pod := kube.Pod(s.namespace, "letgo", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), kube.Sidecar("proxy")))
+	s.create(pod)
+	s.awaitLine("letgo", kube.MainStart)
+	s.must(cluster.Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`))))
+	s.awaitLine("letgo", kube.MainEnd)
+	s.canary(s.namespace)
+	s.untouched(pod)
 }
 
 // A copied manifest may carry what the webhook and the reaper wrote.
