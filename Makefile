@@ -1,11 +1,16 @@
 # Essential containers: `make help` lists the targets.
 
-IMG ?= docker.io/local/essential-containers:dev
+IMG ?= essential-containers:$(VERSION)
 RELEASE := essential-containers
 CHART := charts/essential-containers
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo development)
 BIN := $(CURDIR)/bin
-ARCHIVE := $(BIN)/image.tar
+
+# The image on the local clusters is named after what it is made of: a tag that
+# stays the same would leave the old one running.
+CONTENT := $(shell find Dockerfile go.mod go.sum certs cmd internal reaper webhook -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-12)
+LOCAL_IMG := docker.io/local/essential-containers:$(CONTENT)
+ARCHIVE := $(BIN)/image-$(CONTENT).tar
 
 # Real clusters on this machine: one for the demo, one for the tests.
 CLUSTER = go run ./test/cluster --bin-dir=$(BIN) --name=$(1)
@@ -25,14 +30,15 @@ help: ## List the targets
 ##@ Two commands that do all the set-up themselves (Linux, root, Go)
 
 demo: ## Show the main job on a real cluster; KUBECONFIG= and IMG= take your own
-ifeq ($(origin KUBECONFIG),undefined)
-	$(call CLUSTER,demo) up
-	$(MAKE) --no-print-directory archive
-	$(call CLUSTER,demo) load $(ARCHIVE)
-	go run ./test/demo --local --kubeconfig=$(call LOCAL_KUBECONFIG,demo) --image=$(IMG) --helm=$(BIN)/helm --chart=$(CHART)
-else
+# Only a KUBECONFIG on the command line counts: one from the environment may be anybody's production.
+ifeq ($(origin KUBECONFIG),command line)
 	$(call CLUSTER,demo) build
 	go run ./test/demo --kubeconfig=$(KUBECONFIG) --image=$(IMG) --helm=$(BIN)/helm --chart=$(CHART)
+else
+	$(call CLUSTER,demo) up
+	$(MAKE) --no-print-directory $(ARCHIVE)
+	$(call CLUSTER,demo) load $(ARCHIVE)
+	go run ./test/demo --local --kubeconfig=$(call LOCAL_KUBECONFIG,demo) --image=$(LOCAL_IMG) --helm=$(BIN)/helm --chart=$(CHART)
 endif
 
 test: setup lint unit chart-test e2e ## Everything: lint, unit, chart and end-to-end tests (what CI runs)
@@ -60,10 +66,10 @@ chart-test: setup ## Lint the chart and test what it renders
 	HELM=$(BIN)/helm $(GOTESTSUM) -- ./test/chart
 
 # The cluster goes whatever happens; KEEP=1 leaves it for looking around.
-e2e: setup archive ## End-to-end tests on a real cluster of their own; RUN= selects, KEEP=1 keeps it
+e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= selects, KEEP=1 keeps it
 	$(call CLUSTER,e2e) up
 	$(call CLUSTER,e2e) load $(ARCHIVE)
-	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl \
+	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl \
 		$(GOTESTSUM) --format=standard-verbose -- -count=1 -p=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)') ./test/e2e ./test/cluster || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
 
@@ -72,8 +78,9 @@ run: build ## Run both programs here against the current kubeconfig (webhook: se
 
 ##@ Images and installation
 
-archive: # the image, built without any registry, as a file
-	go run ./test/cluster --bin-dir=$(BIN) image $(IMG) . $(ARCHIVE)
+$(ARCHIVE): # built without any registry
+	rm -f $(BIN)/image-*.tar
+	go run ./test/cluster --bin-dir=$(BIN) image $(LOCAL_IMG) . $@
 
 docker-build: ## Build the image IMG; BUILD_ARGS="--build-arg=BUILDER=... --build-arg=BASE=..." for a mirror
 	$(if $(filter buildah,$(CONTAINER_TOOL)),buildah bud --isolation=chroot,$(CONTAINER_TOOL) build) --build-arg=VERSION=$(VERSION) --tag=$(IMG) $(BUILD_ARGS) .
@@ -106,4 +113,4 @@ clean: cluster-down ## Stop the clusters and remove what was built here
 	$(call CLUSTER,e2e) down
 	rm -rf $(BIN)
 
-.PHONY: help demo test setup build lint unit chart-test e2e run archive docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean
+.PHONY: help demo test setup build lint unit chart-test e2e run docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean

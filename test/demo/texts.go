@@ -11,6 +11,7 @@ func lookAround(s settings) string {
 	kubectl, end := "kubectl", `Remove all again:
   {helm} uninstall {release} -n {release}
   {kubectl} delete namespace {demo} {plain}
+  {kubectl} delete namespace {release}  # holds cert-manager's Secrets still; only if nothing else is in it
 `
 	if s.local {
 		kubectl, end = "bin/kubectl", `Stop the cluster:

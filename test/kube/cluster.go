@@ -123,7 +123,7 @@ func Await(ctx context.Context, timeout time.Duration, condition func(context.Co
 		return ok, nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w after %s, waiting: %s", err, timeout, strings.TrimSpace(missing))
+		return fmt.Errorf("%w while waiting, at most %s: %s", err, timeout, strings.TrimSpace(missing))
 	}
 	return nil
 }

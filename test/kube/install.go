@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/certs/certmanager"
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // Release is the chart's release, and the namespace it is in.
@@ -53,7 +55,28 @@ func (c *Cluster) Install(ctx context.Context, chart, image string, say func(str
 	if err := <-ready; err != nil {
 		return err
 	}
-	return c.awaitBundle(ctx)
+	if err := c.awaitBundle(ctx); err != nil {
+		return err
+	}
+	return c.awaitAdmission(ctx)
+}
+
+// awaitAdmission waits until the API server reaches the webhook. Its Service
+// takes a moment longer than its pods: every node's proxy has to learn of them.
+func (c *Cluster) awaitAdmission(ctx context.Context) error {
+	const namespace = Release + "-probe"
+	if err := c.DeleteNamespace(ctx, namespace); err != nil { // an interrupted run's
+		return err
+	}
+	if err := c.CreateNamespace(ctx, namespace, true); err != nil {
+		return err
+	}
+	err := Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
+		pod := Pod(namespace, "probe", Template(corev1.RestartPolicyNever, new("main"), Main("true"), Sidecar("proxy")))
+		err := c.Create(ctx, pod, client.DryRunAll)
+		return err == nil && essential.Tracked(pod), fmt.Sprintf("the webhook does not mark pods yet: %v", err)
+	})
+	return errors.Join(err, c.DeleteNamespace(ctx, namespace))
 }
 
 // awaitCertificate waits for the serving certificate and says what blocks it.
