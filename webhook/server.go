@@ -14,7 +14,7 @@ import (
 
 const (
 	// requestTimeout bounds the reading of a request, and the answer to it. The
-	// API server gives up after the 5 s of the webhook's timeoutSeconds.
+	// API server gives up after the webhook's timeoutSeconds, 5 s by default.
 	requestTimeout = 10 * time.Second
 
 	// idleTimeout is for how long an unused connection is kept. It is longer than

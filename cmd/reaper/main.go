@@ -11,54 +11,67 @@ import (
 	"os/signal"
 	"syscall"
 
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/essential-containers/essential-containers/reaper"
 )
 
-// version is set when the image is built.
+const usage = `Reaper watches tracked pods and, once the essential container of one has completed, stops and deletes it.
+
+Usage: reaper [flags]
+
+`
+
+// version is set by the linker (-X main.version=v1.2.3).
 var version = "development"
 
 func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout)
-	cancel()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "reaper:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
-	var options reaper.Options
-	var logging zap.Options
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	var (
+		options     reaper.Options
+		logging     zap.Options
+		showVersion bool
+	)
 	flags := flag.NewFlagSet("reaper", flag.ContinueOnError)
-	flags.Usage = func() {
-		fmt.Fprint(flags.Output(), "Watches tracked pods and, once the essential container of one has completed, stops and deletes it.\n\nFlags:\n")
-		flags.PrintDefaults()
-	}
-	showVersion := flags.Bool("version", false, "print the version and exit")
+	flags.SetOutput(io.Discard) // the error is printed by main, once
+	flags.Usage = func() {}
+	flags.BoolVar(&showVersion, "version", false, "print the version and exit")
 	options.Bind(flags)
 	logging.BindFlags(flags)
 	config.RegisterFlags(flags) // --kubeconfig
-	if err := flags.Parse(args); err != nil {
+
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage)
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return nil
+	case err != nil:
 		return err
-	}
-	if flags.NArg() > 0 {
+	case flags.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	if *showVersion {
-		_, err := fmt.Fprintln(out, version)
-		return err
+	case showVersion:
+		fmt.Fprintln(stdout, version)
+		return nil
 	}
 	if err := options.Validate(); err != nil {
 		return err
 	}
+
 	logger := zap.New(zap.UseFlagOptions(&logging))
-	ctrl.SetLogger(logger)
-	logger.Info("starting", "version", version, "stopStrategy", options.StopStrategy, "workers", options.Workers)
+	log.SetLogger(logger)
+	logger.Info("Starting", "version", version, "stopStrategy", options.StopStrategy, "workers", options.Workers)
 	restConfig, err := config.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestRun(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		args   []string
+		prints []string
+		fails  string // in the error
+	}{
+		"help describes the command and its flags": {
+			args: []string{"--help"},
+			prints: []string{"once the essential container of one has completed", "-stop-strategy", "(default \"Complete\")",
+				"-workers", "(default 16)", "-leader-elect", "-kubeconfig", "-zap-log-level"},
+		},
+		"the version":               {args: []string{"--version"}, prints: []string{version + "\n"}},
+		"an unknown flag":           {args: []string{"--nope"}, fails: "flag provided but not defined: -nope"},
+		"a positional argument":     {args: []string{"now"}, fails: `unexpected argument "now"`},
+		"a value that is not valid": {args: []string{"--stop-strategy=Kill"}, fails: `--stop-strategy: "Kill"`},
+		"a kubeconfig that is not there": {args: []string{"--kubeconfig=" + filepath.Join(t.TempDir(), "none")},
+			fails: "finding the API server"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			var stdout strings.Builder
+			err := run(t.Context(), c.args, &stdout)
+			if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("got error %v, want %q", err, c.fails)
+			}
+			for _, want := range c.prints {
+				if !strings.Contains(stdout.String(), want) {
+					t.Errorf("output lacks %q:\n%s", want, stdout.String())
+				}
+			}
+		})
+	}
+}
