@@ -24,7 +24,7 @@ const (
 // LeaseName is the name of the Lease that elects the acting replica.
 const LeaseName = "essential-containers-reaper"
 
-// Options are the reaper's settings. [Options.Bind] documents them and sets
+// Options are the reaper's settings. [Options.BindFlags] documents them and sets
 // their defaults.
 type Options struct {
 	MetricsBindAddress      string
@@ -35,8 +35,8 @@ type Options struct {
 	Workers                 int
 }
 
-// Bind adds the options' flags to fs and gives them their defaults.
-func (o *Options) Bind(fs *flag.FlagSet) {
+// BindFlags adds the options' flags to fs and gives them their defaults.
+func (o *Options) BindFlags(fs *flag.FlagSet) {
 	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8080", "where /metrics is served over HTTP; 0 to switch it off")
 	fs.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 to switch them off")
 	fs.BoolVar(&o.LeaderElect, "leader-elect", true, "let one replica act at a time")

@@ -20,7 +20,7 @@ func TestOptions(t *testing.T) {
 		t.Run(sentence, func(t *testing.T) {
 			var o Options
 			flags := flag.NewFlagSet("reaper", flag.ContinueOnError)
-			o.Bind(flags)
+			o.BindFlags(flags)
 			if err := flags.Parse(c.args); err != nil {
 				t.Fatal(err)
 			}

@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			var stdout strings.Builder
-			err := run(t.Context(), c.args, &stdout)
+			err := newCommand().Execute(t.Context(), c.args, &stdout)
 			if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 				t.Errorf("got error %v, want %q", err, c.fails)
 			}

@@ -33,7 +33,7 @@ func TestRun(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			var stdout strings.Builder
-			err := run(ctx, tt.args, &stdout)
+			err := newCommand().Execute(ctx, tt.args, &stdout)
 			switch {
 			case tt.fails == "" && err != nil:
 				t.Errorf("failed: %v", err)

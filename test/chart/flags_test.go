@@ -101,7 +101,7 @@ func TestProgramsTakeTheirFlags(t *testing.T) {
 			var forWebhook webhook.Options
 			parse(t, container(t, objects, "webhook").Args, forWebhook.BindFlags, forWebhook.Validate)
 			var forReaper reaper.Options
-			parse(t, container(t, objects, "reaper").Args, forReaper.Bind, forReaper.Validate)
+			parse(t, container(t, objects, "reaper").Args, forReaper.BindFlags, forReaper.Validate)
 		})
 	}
 }
