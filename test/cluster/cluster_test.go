@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -50,6 +52,24 @@ func TestLock(t *testing.T) {
 	}
 	if err := <-waited; err != nil {
 		t.Error(err)
+	}
+}
+
+// A machine that lacks something, and cannot install it, gets one line that
+// says what and how to get it.
+func TestMachineWithoutTools(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	err := prepareMachine(t.Context(), newProgress(&bytes.Buffer{}))
+	if err == nil || strings.Contains(err.Error(), "\n") {
+		t.Fatalf("got %v, want one line", err)
+	}
+	for _, want := range []string{"runc (starts containers", "Debian calls the packages:", "busybox-static", "buildah"} {
+		if os.Geteuid() == 0 && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %q", want, err)
+		}
+	}
+	if os.Geteuid() != 0 && !strings.Contains(err.Error(), "sudo") {
+		t.Errorf("got %q", err)
 	}
 }
 

@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build linux && e2e
 
 package main
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -6,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 )
 
@@ -31,9 +32,6 @@ var tools = []tool{
 // prepareMachine makes sure that a cluster can run here. It installs missing
 // programs where apt-get is there, and else says in one line what to install.
 func prepareMachine(ctx context.Context, progress *progress) error {
-	if runtime.GOOS != "linux" {
-		return fmt.Errorf("this is %s: a kubelet runs on Linux only; use a Linux machine or virtual machine", runtime.GOOS)
-	}
 	if os.Geteuid() != 0 {
 		return errors.New("not root: namespaces, mounts and cgroups need it; run it again with sudo")
 	}

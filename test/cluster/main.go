@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command cluster runs a Kubernetes of real parts on one Linux machine: etcd,
 // API server, controller-manager, scheduler, kubelet, containerd, kube-proxy
 // and cert-manager's controllers, all built from Go modules. See README.md.
