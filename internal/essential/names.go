@@ -4,13 +4,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// maxListed bounds the container names that one message lists.
-const maxListed = 20
+// Mutating admission sees pods that nobody has validated yet. These bound what
+// one pod can cost, however many containers it has and whatever their names.
+const (
+	maxListed   = 20   // container names in a message
+	maxShown    = 100  // characters of each
+	maxCompared = 1000 // containers that are looked at for a suggestion
+)
 
 // ContainerNames are the names of a pod's containers, by kind, in pod order.
 type ContainerNames struct {
@@ -26,11 +32,10 @@ func Names(path *field.Path, value string, containers ContainerNames) (names []s
 		return nil, field.ErrorList{field.Invalid(path, value,
 			"must name an essential container; "+containers.regularList())}
 	}
-	// Mutating admission sees pods that nobody has validated yet: without this
-	// bound, a megabyte of label would be compared name by name.
 	if len(value) > validation.LabelValueMaxLength {
 		return nil, field.ErrorList{field.TooLong(path, "", validation.LabelValueMaxLength)}
 	}
+	list := sync.OnceValue(containers.regularList)
 	names = strings.Split(value, NameSeparator)
 	for i, name := range names {
 		switch {
@@ -42,10 +47,10 @@ func Names(path *field.Path, value string, containers ContainerNames) (names []s
 		case slices.Contains(containers.Regular, name):
 		case slices.Contains(containers.Init, name):
 			errs = append(errs, field.Invalid(path, name,
-				"is an init container; only a regular container can be essential; "+containers.regularList()))
+				"is an init container; only a regular container can be essential; "+list()))
 		default:
 			errs = append(errs, field.Invalid(path, name,
-				"no such container; "+containers.regularList()+containers.suggestion(name)))
+				"no such container; "+list()+containers.suggestion(name)))
 		}
 	}
 	return names, errs
@@ -64,7 +69,7 @@ func (c ContainerNames) regularList() string {
 	listed := c.Regular[:min(len(c.Regular), maxListed)]
 	quoted := make([]string, len(listed))
 	for i, name := range listed {
-		quoted[i] = fmt.Sprintf("%q", name)
+		quoted[i] = fmt.Sprintf("%.*q", maxShown, name)
 	}
 	if more := len(c.Regular) - len(listed); more > 0 {
 		quoted = append(quoted, fmt.Sprintf("and %d more", more))
@@ -76,7 +81,7 @@ func (c ContainerNames) regularList() string {
 // any is close enough to be a typing error: one edit for each three letters.
 func (c ContainerNames) suggestion(name string) string {
 	best, bestDistance := "", (len(name)+2)/3+1
-	for _, candidate := range c.Regular {
+	for _, candidate := range c.Regular[:min(len(c.Regular), maxCompared)] {
 		if len(candidate) > validation.DNS1123LabelMaxLength {
 			continue // not a container name: the API server will say so
 		}

@@ -61,8 +61,8 @@ func TestNames(t *testing.T) {
 			`Invalid value: "a_": empty name at position 2: names are joined by a single "_"`}},
 		"a value too long for a label": {value: strings.Repeat("m", 64), containers: regular(strings.Repeat("m", 64)), errs: []string{
 			`Too long: may not be more than 63 bytes`}},
-		"a container's name that is too long is not offered": {value: "m", containers: regular(strings.Repeat("m", 64)), errs: []string{
-			`Invalid value: "m": no such container; the pod has "` + strings.Repeat("m", 64) + `"`}},
+		"a container's name that is too long is not offered": {value: strings.Repeat("m", 63), containers: regular(strings.Repeat("m", 64)), errs: []string{
+			`Invalid value: "` + strings.Repeat("m", 63) + `": no such container; the pod has "` + strings.Repeat("m", 64) + `"`}},
 		"more containers than fit in a message": {value: "x", containers: regular(numbered(22)...), errs: []string{
 			`Invalid value: "x": no such container; the pod has "` + strings.Join(numbered(20), `", "`) + `", and 2 more`}},
 	} {
@@ -166,4 +166,20 @@ func numbered(n int) []string {
 		names[i] = fmt.Sprintf("container-%d", i+1)
 	}
 	return names
+}
+
+// Anybody who may create pods can send one like this, before it is validated.
+func TestNamesIsBoundedForAnyPod(t *testing.T) {
+	containers := ContainerNames{Regular: make([]string, 5000)}
+	for i := range containers.Regular {
+		containers.Regular[i] = strings.Repeat("x", 100_000)
+	}
+	label := strings.TrimSuffix(strings.Repeat("a_", 31), "_")
+	_, errs := Names(LabelPath(nil), label, containers)
+	if len(errs) == 0 {
+		t.Fatal("accepted")
+	}
+	if size := len(errs.ToAggregate().Error()); size > 100_000 {
+		t.Errorf("the message has %d characters", size)
+	}
 }

@@ -47,8 +47,8 @@ func Acknowledged(pod *corev1.Pod) bool {
 // PodCompleted, which is not part of the API packages).
 const podCompleted = "PodCompleted"
 
-// CompletedContainer returns the termination of the first essential container
-// that has exited with code 0, or nil. It looks at the last state too: under
+// CompletedContainer returns the status of the first essential container that
+// has exited with code 0, or nil. It looks at the last state too: under
 // restartPolicy Always the kubelet restarts the container within the same
 // second, and the state itself may never be seen terminated.
 func CompletedContainer(pod *corev1.Pod) *corev1.ContainerStatus {

@@ -100,15 +100,19 @@ func testBarePod(t *testing.T) {
 	s.countStopped("bare", 1)
 }
 
-// oneCompletion is a template whose main ends well only in pods that start
-// while the ConfigMap says so: under restartPolicy Always every one would.
+// oneCompletion is a template whose main ends well once, and only in pods that
+// start while the ConfigMap says so: under restartPolicy Always every one would,
+// again and again. The kubelet restarts it at once, and then it runs for ever: its
+// completion shows in its last state alone.
 func (s *scene) oneCompletion(labels map[string]string) (template corev1.PodTemplateSpec, noMore func()) {
 	s.Helper()
 	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "completes"}, Data: map[string]string{"COMPLETES": "yes"}}
 	s.create(config)
-	main := kube.Main(`[ "$COMPLETES" = yes ] || { trap 'exit 1' TERM; while true; do sleep 0.1; done; }; sleep 3`)
+	main := kube.Main(`[ "$COMPLETES" = yes ] && mkdir /state/completed || { trap 'exit 1' TERM; while true; do sleep 0.1; done; }; sleep 3`)
+	main.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
 	main.EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: config.Name}}}}
 	template = kube.Template(corev1.RestartPolicyAlways, new("main"), main, kube.Sidecar("proxy"))
+	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	for key, value := range labels {
 		template.Labels[key] = value
 	}
