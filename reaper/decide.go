@@ -155,7 +155,7 @@ func gracePeriod(pod *corev1.Pod) time.Duration {
 
 func completionOf(container *corev1.ContainerStatus) string {
 	if container == nil {
-		return "it was stopped before"
+		return "It was stopped before"
 	}
-	return fmt.Sprintf("essential container %q completed with exit code 0", container.Name)
+	return fmt.Sprintf("Essential container %q completed with exit code 0", container.Name)
 }

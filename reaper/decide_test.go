@@ -23,30 +23,30 @@ var decisions = map[string]struct {
 	"when only a sidecar ended, wait":       {pod: aPod().exited("proxy", 0, "Completed")},
 	"when main failed, wait":                {pod: aPod().exited("main", 1, "Completed")},
 	"when main failed and was retried too":  {pod: aPod().restarted("main", 137)},
-	"the exit code decides, not the reason": {pod: aPod().exited("main", 0, "Error"), want: Decision{Action: Stop, Because: `essential container "main" completed with exit code 0`}},
+	"the exit code decides, not the reason": {pod: aPod().exited("main", 0, "Error"), want: Decision{Action: Stop, Because: `Essential container "main" completed with exit code 0`}},
 	"main completed": {
 		pod:  aPod().exited("main", 0, "Completed"),
-		want: Decision{Action: Stop, Because: `essential container "main" completed with exit code 0`},
+		want: Decision{Action: Stop, Because: `Essential container "main" completed with exit code 0`},
 	},
 	"main completed and was restarted at once": {
 		pod:  aPod().restarted("main", 0),
-		want: Decision{Action: Stop, Because: `essential container "main" completed with exit code 0`},
+		want: Decision{Action: Stop, Because: `Essential container "main" completed with exit code 0`},
 	},
 	"main completed, then failed after its restart": {
 		pod:  aPod().restarted("main", 0).exited("main", 1, "Error"),
-		want: Decision{Action: Stop, Because: `essential container "main" completed with exit code 0`},
+		want: Decision{Action: Stop, Because: `Essential container "main" completed with exit code 0`},
 	},
 	"of several, one completion is enough": {
 		pod:  aPod().tracking("worker,main").exited("main", 0, "Completed"),
-		want: Decision{Action: Stop, Because: `essential container "main" completed with exit code 0`},
+		want: Decision{Action: Stop, Because: `Essential container "main" completed with exit code 0`},
 	},
 	"a pod that is still pending": {
 		pod:  aPod().exited("main", 0, "Completed").phase(corev1.PodPending),
-		want: Decision{Action: Stop, Because: `essential container "main" completed with exit code 0`},
+		want: Decision{Action: Stop, Because: `Essential container "main" completed with exit code 0`},
 	},
 	"plain deletion of a completed pod": {
 		pod: aPod().exited("main", 0, "Completed"), strategy: DeleteOnly,
-		want: Decision{Action: Delete, Because: `essential container "main" completed with exit code 0`},
+		want: Decision{Action: Delete, Because: `Essential container "main" completed with exit code 0`},
 	},
 	"plain deletion while main runs, wait": {pod: aPod(), strategy: DeleteOnly},
 	"all containers ended by themselves": {

@@ -37,7 +37,7 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
 		// The pod is gone, or is newer than the cache: its next event comes.
-		log.FromContext(ctx).V(1).Info("pod changed meanwhile", "action", decision.Action.String(), "cause", err.Error())
+		log.FromContext(ctx).V(1).Info("Pod changed meanwhile", "action", decision.Action.String(), "cause", err.Error())
 		return reconcile.Result{}, nil
 	case err != nil:
 		r.report.failed(decision)

@@ -94,7 +94,7 @@ func TestStopIsOnePatchOfStatusAndAnnotation(t *testing.T) {
 				"phase": "Succeeded",
 				"conditions": []any{map[string]any{
 					"type": "essential-containers/Stopped", "status": "True", "reason": "EssentialContainerCompleted",
-					"message": `essential container "main" completed with exit code 0`, "lastTransitionTime": "2030-01-02T03:04:05Z",
+					"message": `Essential container "main" completed with exit code 0`, "lastTransitionTime": "2030-01-02T03:04:05Z",
 				}},
 			},
 		},

@@ -32,21 +32,21 @@ func (r *reporter) done(ctx context.Context, pod *corev1.Pod, d Decision) {
 		r.metrics.stopped.Inc()
 		r.events.Eventf(pod, nil, corev1.EventTypeNormal, stoppedEvent, stoppingAction,
 			"%s; stopping the pod's other containers, the pod is deleted once they have ended", d.Because)
-		logger.Info("stopped pod", "because", d.Because)
+		logger.Info("Stopped pod", "because", d.Because)
 	case StopAgain:
 		r.metrics.repeated.Inc()
 		if d.Warn {
 			r.events.Eventf(pod, nil, corev1.EventTypeWarning, stopRepeatedEvent, stoppingAction,
 				"The pod was stopped, but %s; stopping it again", d.Because)
 		}
-		logger.Info("stopped pod again", "because", d.Because)
+		logger.Info("Stopped pod again", "because", d.Because)
 	case Delete:
 		r.metrics.deleted.Inc()
 		if d.Because != "" { // plain deletion: no stop has told why
 			r.events.Eventf(pod, nil, corev1.EventTypeNormal, deletedEvent, deletingAction,
 				"%s; deleting the pod (stop strategy %s)", d.Because, DeleteOnly)
 		}
-		logger.Info("deleted pod")
+		logger.Info("Deleted pod")
 	}
 }
 

@@ -141,7 +141,7 @@ func (c *cluster) isUp(programs map[string]string) bool {
 
 // start writes the cluster's files and starts its supervisor.
 func (c *cluster) start(lock *os.File, programs map[string]string) error {
-	for _, dir := range []string{"pki", "config/cni", "logs", "programs", "var/lib", "var/log", "var/tmp"} {
+	for _, dir := range []string{"pki", "config/cni", "logs", "programs", "static-pods", "var/lib", "var/log", "var/tmp"} {
 		if err := os.MkdirAll(c.path(dir), 0o755); err != nil {
 			return err
 		}

@@ -44,6 +44,7 @@ func TestEndToEnd(t *testing.T) {
 		"NamespaceNotOptedIn":         testNamespaceNotOptedIn,
 		"PodWithoutLabel":             testPodWithoutLabel,
 		"LabelRemoved":                testLabelRemoved,
+		"StaticPod":                   testStaticPod,
 		"BroughtAnnotations":          testBroughtAnnotations,
 		"RejectsPods":                 testRejectsPods,
 		"RejectsPodsThroughAJob":      testRejectsPodsThroughAJob,

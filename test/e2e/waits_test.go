@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -144,6 +147,39 @@ func testLabelRemoved(t *testing.T) {
 	s.awaitLine("letgo", kube.MainEnd)
 	s.canary(s.namespace)
 	s.untouched(pod)
+}
+
+// The API's image of a static pod cannot be stopped, and is not tracked.
+func testStaticPod(t *testing.T) {
+	s := newScene(t, true)
+	pod := kube.Pod(s.namespace, "static", stuck(corev1.RestartPolicyNever))
+	pod.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	manifest, err := json.Marshal(pod)
+	s.must(err)
+	// The kubelet reads these in the folder beside the cluster's kubeconfig.
+	file := filepath.Join(filepath.Dir(kubeconfig), "static-pods", s.namespace+".json")
+	s.must(os.WriteFile(file, manifest, 0o600))
+	var mirror *corev1.Pod
+	t.Cleanup(func() { // before the namespace goes: the kubelet would make the pod anew
+		if err := os.Remove(file); err != nil {
+			t.Error(err)
+		}
+		if mirror == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := cluster.AwaitGone(ctx, mirror); err != nil {
+			t.Error(err)
+		}
+	})
+	mirror = s.awaitPod("static", "the image of the static pod", essential.Mirror)
+	s.awaitLine("static", kube.MainEnd)
+	s.canary(s.namespace)
+	s.untouched(mirror)
+	if essential.Tracked(mirror) {
+		t.Errorf("the image of a static pod is tracked: %v", mirror.Annotations)
+	}
 }
 
 // A copied manifest may carry what the webhook and the reaper wrote.
