@@ -52,6 +52,7 @@ build: ## Build both programs into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./cmd/webhook ./cmd/reaper
 
 lint: ## gofmt, go vet, golangci-lint; all modules tidy
+	@echo "golangci-lint is built first: some minutes on a new machine"
 	$(TOOL) golangci-lint run ./...
 	$(TOOL) golangci-lint fmt --diff ./...
 	go vet ./... && go vet -tags=e2e ./test/e2e

@@ -49,6 +49,10 @@ func (c Command) Execute(ctx context.Context, args []string, stdout io.Writer) e
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	c.Bind(flags)
 	logging.BindFlags(flags)
+	// By default an error is its message: where a library noticed it helps nobody at night.
+	if err := flags.Set("zap-stacktrace-level", "panic"); err != nil {
+		return err
+	}
 
 	err := flags.Parse(args)
 	switch {
