@@ -75,7 +75,11 @@ func missingTools() []tool {
 		missing = append(missing, tool{certificates, "ca-certificates", "images are built with modules from a TLS server"})
 	}
 	for _, t := range tools {
-		if _, err := exec.LookPath(t.command); err != nil {
+		_, err := exec.LookPath(t.command)
+		if t.command == "busybox" {
+			_, err = staticBusybox() // the distribution has a dynamic one too
+		}
+		if err != nil {
 			missing = append(missing, t)
 		}
 	}
