@@ -28,9 +28,7 @@ func stop(ctx context.Context, c client.Client, pod *corev1.Pod, d Decision, now
 	if err != nil {
 		return fmt.Errorf("encoding the stop of pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
-	// Not pod itself: it belongs to the cache, and the answer would overwrite it.
-	target := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
-	if err := c.Status().Patch(ctx, target, client.RawPatch(types.StrategicMergePatchType, patch)); err != nil {
+	if err := c.Status().Patch(ctx, target(pod), client.RawPatch(types.StrategicMergePatchType, patch)); err != nil {
 		return fmt.Errorf("stopping pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil
@@ -40,16 +38,15 @@ func stop(ctx context.Context, c client.Client, pod *corev1.Pod, d Decision, now
 // kubelet's own stay.
 func stopPatch(pod *corev1.Pod, d Decision, now time.Time) ([]byte, error) {
 	condition := map[string]any{
-		"type":    essential.StoppedCondition,
-		"status":  corev1.ConditionTrue,
-		"reason":  completedReason,
-		"message": d.Because,
+		"type":   essential.StoppedCondition,
+		"status": corev1.ConditionTrue,
+		"reason": completedReason,
 	}
 	if d.Action == Stop {
-		// A repeated stop is no transition: see firstStop.
+		// A repeated stop is no transition, see firstStop, and what made the pod
+		// due stays on record.
+		condition["message"] = d.Because
 		condition["lastTransitionTime"] = metav1.NewTime(now)
-	} else {
-		delete(condition, "message") // what made the pod due stays on record
 	}
 	return json.Marshal(map[string]any{
 		"metadata": map[string]any{
@@ -66,9 +63,14 @@ func stopPatch(pod *corev1.Pod, d Decision, now time.Time) ([]byte, error) {
 
 // remove deletes the pod, unless another one has its name by now.
 func remove(ctx context.Context, c client.Client, pod *corev1.Pod) error {
-	target := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
-	if err := c.Delete(ctx, target, client.Preconditions{UID: &pod.UID}); err != nil {
+	if err := c.Delete(ctx, target(pod), client.Preconditions{UID: &pod.UID}); err != nil {
 		return fmt.Errorf("deleting pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil
+}
+
+// target names the pod in a write. It is not the pod itself: that belongs to the
+// cache, and the API server's answer would overwrite it.
+func target(pod *corev1.Pod) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
 }

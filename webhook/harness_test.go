@@ -66,6 +66,12 @@ func (s *testServer) send(t *testing.T, method, contentType, body string) (statu
 		request.Header.Set("Content-Type", contentType)
 	}
 	response, err := s.Client().Do(request)
+	return answer(t, response, err)
+}
+
+// answer reads what a client's call has returned.
+func answer(t testing.TB, response *http.Response, err error) (status int, text string) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}

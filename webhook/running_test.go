@@ -88,15 +88,7 @@ func (w *runningWebhook) get(t *testing.T, path string) (status int, text string
 func fetch(t *testing.T, url string) (status int, text string) {
 	t.Helper()
 	response, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	content, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(content)
+	return answer(t, response, err)
 }
 
 // await asks the health server until it answers one line with all these words.

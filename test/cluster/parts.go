@@ -97,8 +97,11 @@ func buildAll(ctx context.Context, progress *progress, source, binDir string) er
 	if err := os.MkdirAll(binDir, 0o755); err != nil {
 		return err
 	}
-	missing := map[string]part{} // by folder
-	var order []string
+	type missingPart struct {
+		part
+		dir string
+	}
+	var missing []missingPart
 	for _, p := range parts() {
 		key, err := p.cacheKey(source)
 		if err != nil {
@@ -106,8 +109,7 @@ func buildAll(ctx context.Context, progress *progress, source, binDir string) er
 		}
 		dir := filepath.Join(cache, key)
 		if _, err := os.Stat(dir); err != nil {
-			missing[dir] = p
-			order = append(order, dir)
+			missing = append(missing, missingPart{p, dir})
 		}
 		for _, pkg := range p.packages {
 			if err := relink(filepath.Join(dir, p.binary(pkg)), filepath.Join(binDir, p.binary(pkg))); err != nil {
@@ -115,10 +117,9 @@ func buildAll(ctx context.Context, progress *progress, source, binDir string) er
 			}
 		}
 	}
-	progress.begin(len(order))
-	for _, dir := range order {
-		p := missing[dir]
-		if err := progress.run("building "+p.title(), func() error { return p.build(ctx, source, dir) }); err != nil {
+	progress.begin(len(missing))
+	for _, p := range missing {
+		if err := progress.run("building "+p.title(), func() error { return p.build(ctx, source, p.dir) }); err != nil {
 			return fmt.Errorf("building %s: %w", p.title(), err)
 		}
 	}

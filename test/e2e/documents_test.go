@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os/exec"
 	"testing"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -53,9 +52,10 @@ func run(t *testing.T, program string, args ...string) string {
 	return string(output)
 }
 
-func deleteNamespaces(t *testing.T, names ...string) {
+// deleteNamespaces is for clean-ups.
+func deleteNamespaces(t testing.TB, names ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // t's context is done by now
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // t's context is done by now
 	defer cancel()
 	for _, name := range names {
 		if err := cluster.DeleteNamespace(ctx, name); err != nil {

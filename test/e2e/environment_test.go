@@ -88,12 +88,7 @@ func newScene(t *testing.T, optedIn bool) *scene {
 		if t.Failed() {
 			s.dump()
 		}
-		// t's context is done by now.
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := cluster.DeleteNamespace(ctx, name); err != nil {
-			t.Error(err)
-		}
+		deleteNamespaces(t, name)
 	})
 	return s
 }

@@ -114,13 +114,7 @@ func (s *scene) canaryElsewhere() {
 	s.Helper()
 	name := s.namespace + "-canary"
 	s.must(cluster.CreateNamespace(s.ctx, name, true))
-	s.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := cluster.DeleteNamespace(ctx, name); err != nil {
-			s.Error(err)
-		}
-	})
+	s.Cleanup(func() { deleteNamespaces(s, name) })
 	s.canary(name)
 }
 
