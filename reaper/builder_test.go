@@ -29,6 +29,7 @@ func aPod() podBuilder {
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 corev1.RestartPolicyNever,
 			TerminationGracePeriodSeconds: new(int64(30)),
+			InitContainers:                []corev1.Container{{Name: "setup"}},
 			Containers:                    []corev1.Container{{Name: "main"}, {Name: "proxy"}},
 		},
 		Status: corev1.PodStatus{
@@ -47,6 +48,30 @@ func (b podBuilder) untracked() podBuilder {
 
 func (b podBuilder) tracking(names string) podBuilder {
 	b.Annotations[essential.TrackedAnnotation] = names
+	return b
+}
+
+func (b podBuilder) annotated(key, value string) podBuilder {
+	b.Annotations[key] = value
+	return b
+}
+
+func (b podBuilder) labelled(value string) podBuilder {
+	b.Labels[essential.Label] = value
+	return b
+}
+
+func (b podBuilder) policy(policy corev1.RestartPolicy) podBuilder {
+	b.Spec.RestartPolicy = policy
+	return b
+}
+
+// ownedBy adds a controlling owner, and one that is none.
+func (b podBuilder) ownedBy(kind, name string) podBuilder {
+	b.OwnerReferences = []metav1.OwnerReference{
+		{APIVersion: "example.com/v1", Kind: "Other", Name: "other", UID: "uid-other"},
+		{APIVersion: "batch/v1", Kind: kind, Name: name, UID: "uid-owner", Controller: new(true)},
+	}
 	return b
 }
 
@@ -86,13 +111,15 @@ func (b podBuilder) container(name string) *corev1.ContainerStatus {
 }
 
 func (b podBuilder) exited(name string, code int32, reason string) podBuilder {
-	b.container(name).State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason}}
+	b.container(name).State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, FinishedAt: metav1.NewTime(now)}}
 	return b
 }
 
 // restarted lets the container run again after an exit.
 func (b podBuilder) restarted(name string, code int32) podBuilder {
-	b.container(name).LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code}}
+	b.container(name).LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		ExitCode: code, FinishedAt: metav1.NewTime(now.Add(-time.Minute)),
+	}}
 	return b
 }
 
@@ -111,10 +138,21 @@ func (b podBuilder) nativeSidecar(name string) podBuilder {
 // stopped is what a first stop, and later ones, leave.
 func (b podBuilder) stopped(first, last time.Time) podBuilder {
 	b.Annotations[essential.StoppedAnnotation] = last.Format(time.RFC3339Nano)
+	return b.recorded(corev1.ConditionTrue, completedReason, first).phase(corev1.PodSucceeded)
+}
+
+// stoppedAsFailed is the same for a failure.
+func (b podBuilder) stoppedAsFailed(first, last time.Time) podBuilder {
+	b.Annotations[essential.StoppedAnnotation] = last.Format(time.RFC3339Nano)
+	return b.recorded(corev1.ConditionTrue, failedReason, first).phase(corev1.PodFailed)
+}
+
+// recorded adds the Stopped condition.
+func (b podBuilder) recorded(status corev1.ConditionStatus, reason string, since time.Time) podBuilder {
 	b.Status.Conditions = append(b.Status.Conditions, corev1.PodCondition{
-		Type: essential.StoppedCondition, Status: corev1.ConditionTrue, Reason: completedReason, LastTransitionTime: metav1.NewTime(first.Truncate(time.Second)),
+		Type: essential.StoppedCondition, Status: status, Reason: reason, Message: "What was recorded", LastTransitionTime: metav1.NewTime(since.Truncate(time.Second)),
 	})
-	return b.phase(corev1.PodSucceeded)
+	return b
 }
 
 // acknowledged is what the kubelet writes once it knows of the phase.

@@ -1,6 +1,8 @@
 package reaper
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -11,10 +13,18 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// cacheOptions hold only pods that carry the label: the API server selects
-// them, and a pod that loses its label leaves. Any other read is an error, so
-// that none can quietly load a whole cluster.
-func cacheOptions() (cache.Options, error) {
+// namespaceMetadata is read as metadata only, and only of namespaces that opted in:
+// one that is in the cache did.
+func namespaceMetadata() *metav1.PartialObjectMetadata {
+	var namespace metav1.PartialObjectMetadata
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return &namespace
+}
+
+// cacheOptions hold only pods that carry the label, and only namespaces that
+// opted in: the API server selects them, and one that loses its label leaves.
+// Any other read is an error, so that none can quietly load a whole cluster.
+func cacheOptions(optedIn labels.Selector) (cache.Options, error) {
 	labelled, err := labels.NewRequirement(essential.Label, selection.Exists, nil)
 	if err != nil {
 		return cache.Options{}, err
@@ -28,12 +38,13 @@ func cacheOptions() (cache.Options, error) {
 				Transform:             trim,
 				UnsafeDisableDeepCopy: &shared,
 			},
+			namespaceMetadata(): {Label: optedIn, Transform: trimNamespace},
 		},
 	}, nil
 }
 
-// trim keeps of a pod what deciding and acting read. Whoever makes them read
-// more must keep more here.
+// trim keeps of a pod what deciding, acting and reporting read. Whoever makes
+// them read more must keep more here.
 func trim(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -47,7 +58,10 @@ func trim(object any) (any, error) {
 			ResourceVersion:   pod.ResourceVersion,
 			DeletionTimestamp: pod.DeletionTimestamp,
 		},
-		Spec: corev1.PodSpec{TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds},
+		Spec: corev1.PodSpec{
+			RestartPolicy:                 pod.Spec.RestartPolicy,
+			TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds,
+		},
 		Status: corev1.PodStatus{
 			Phase:                      pod.Status.Phase,
 			ContainerStatuses:          trimStatuses(pod.Status.ContainerStatuses),
@@ -55,19 +69,56 @@ func trim(object any) (any, error) {
 			EphemeralContainerStatuses: trimStatuses(pod.Status.EphemeralContainerStatuses),
 		},
 	}
-	for _, key := range []string{essential.TrackedAnnotation, essential.StoppedAnnotation, corev1.MirrorPodAnnotationKey} {
-		if value, ok := pod.Annotations[key]; ok {
+	if owner := metav1.GetControllerOf(pod); owner != nil {
+		trimmed.OwnerReferences = []metav1.OwnerReference{*owner}
+	}
+	for key, value := range pod.Annotations {
+		if key == corev1.MirrorPodAnnotationKey || strings.HasPrefix(key, essential.Label+"/") {
 			metav1.SetMetaDataAnnotation(&trimmed.ObjectMeta, key, value)
 		}
 	}
+	trimContainers(pod, trimmed)
 	for _, c := range pod.Status.Conditions {
 		switch c.Type {
-		case essential.StoppedCondition, corev1.ContainersReady:
-			trimmed.Status.Conditions = append(trimmed.Status.Conditions,
-				corev1.PodCondition{Type: c.Type, Reason: c.Reason, LastTransitionTime: c.LastTransitionTime})
+		case essential.StoppedCondition, corev1.ContainersReady, corev1.AllContainersRestarting:
+			trimmed.Status.Conditions = append(trimmed.Status.Conditions, corev1.PodCondition{
+				Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message, LastTransitionTime: c.LastTransitionTime,
+			})
 		}
 	}
 	return trimmed, nil
+}
+
+// trimContainers keeps the containers' own restart policies; of a pod that is
+// not tracked, the label and all names too: it may be adopted.
+func trimContainers(pod, trimmed *corev1.Pod) {
+	adoptable := !essential.Tracked(pod)
+	for i := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[i]
+		if adoptable || c.RestartPolicy != nil {
+			trimmed.Spec.Containers = append(trimmed.Spec.Containers,
+				corev1.Container{Name: c.Name, RestartPolicy: c.RestartPolicy, RestartPolicyRules: c.RestartPolicyRules})
+		}
+	}
+	if !adoptable {
+		return
+	}
+	metav1.SetMetaDataLabel(&trimmed.ObjectMeta, essential.Label, pod.Labels[essential.Label])
+	for i := range pod.Spec.InitContainers {
+		trimmed.Spec.InitContainers = append(trimmed.Spec.InitContainers, corev1.Container{Name: pod.Spec.InitContainers[i].Name})
+	}
+}
+
+// trimNamespace keeps the name: to be in the cache says the rest.
+func trimNamespace(object any) (any, error) {
+	namespace, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	return &metav1.PartialObjectMetadata{
+		TypeMeta:   namespace.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion},
+	}, nil
 }
 
 func trimStatuses(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
@@ -90,7 +141,7 @@ func trimState(state corev1.ContainerState) (trimmed corev1.ContainerState) {
 		trimmed.Running = &corev1.ContainerStateRunning{}
 	}
 	if t := state.Terminated; t != nil {
-		trimmed.Terminated = &corev1.ContainerStateTerminated{ExitCode: t.ExitCode}
+		trimmed.Terminated = &corev1.ContainerStateTerminated{ExitCode: t.ExitCode, Reason: t.Reason, FinishedAt: t.FinishedAt}
 	}
 	return trimmed
 }

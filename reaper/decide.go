@@ -1,7 +1,7 @@
 package reaper
 
 import (
-	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,18 +16,23 @@ const (
 	// Leave means that there is nothing to do. If the decision has a time, look again then; else
 	// only a change of the pod can change it.
 	Leave Action = iota
+	// Adopt means that the pod missed admission: track it.
+	Adopt
+	// Delay means that the pod is due, but not before its stop-delay: put that on
+	// record, so that nothing that happens meanwhile takes it back.
+	Delay
 	// Stop means that the pod is due: give it its terminal phase.
 	Stop
 	// StopAgain means that the pod was stopped and that this did not last, or had
-	// no effect: give it its terminal phase once more, and warn.
+	// no effect: give it its terminal phase once more.
 	StopAgain
-	// Delete means that nothing of the pod runs any more, or that the operator
-	// chose plain deletion: delete it.
+	// Delete means that nothing of the pod runs any more and that its retention is
+	// over, or that the operator chose plain deletion: delete it.
 	Delete
 )
 
 func (a Action) String() string {
-	return [...]string{"Leave", "Stop", "StopAgain", "Delete"}[a]
+	return [...]string{"Leave", "Adopt", "Delay", "Stop", "StopAgain", "Delete"}[a]
 }
 
 // Decision is what the reaper has to do with a pod, and why.
@@ -36,11 +41,24 @@ type Decision struct {
 	// At is when a Leave could turn into something else although the pod does
 	// not change. Zero: never.
 	At time.Time
-	// Because says, for Stop, what makes the pod due, and for StopAgain, what
-	// is wrong. One sentence for people, without a full stop.
+	// Phase is the terminal phase for Delay, Stop and StopAgain.
+	Phase corev1.PodPhase
+	// Because says what makes the pod due, and for StopAgain, what is wrong. One
+	// sentence for people, without a full stop. Empty for a Delete that follows
+	// a stop.
 	Because string
-	// Warn: a StopAgain that a person should hear of.
-	Warn bool
+	// Policies are those of the pod: what happens next depends on them.
+	Policies essential.Policies
+	// Tracked is what Adopt writes.
+	Tracked string
+	// Warning is what a person should hear of once, whatever the action.
+	Warning Warning
+}
+
+// Warning is something that is wrong with a pod. Its zero value is nothing.
+type Warning struct {
+	Reason string // of the event
+	Note   string
 }
 
 const (
@@ -61,68 +79,146 @@ const (
 	patience = 10 * time.Second
 )
 
-// decide is the whole policy: it reads the pod, the strategy and the clock, and
-// nothing else. Once a pod is due, no later container status takes that back:
-// [essential.Stopped] keeps it.
-func decide(pod *corev1.Pod, strategy Strategy, now time.Time) Decision {
-	switch {
-	case !essential.Tracked(pod), pod.DeletionTimestamp != nil, essential.Mirror(pod):
-		return Decision{}
-	case pod.Status.Phase == corev1.PodFailed:
-		return Decision{} // somebody will want to look
-	}
-	completed := essential.CompletedContainer(pod)
-	stopped := essential.Stopped(pod)
-	switch {
-	case completed == nil && !stopped:
-		return Decision{}
-	case strategy == DeleteOnly:
-		return Decision{Action: Delete, Because: completionOf(completed)}
-	case essential.Terminal(pod):
-		return decideStopped(pod, now)
-	case stopped:
-		d := again(pod, lastStop(pod), "its phase is "+string(pod.Status.Phase)+" again", now)
-		d.Warn = d.Warn && now.Sub(firstStop(pod)) >= patience
-		return d
-	default:
-		return Decision{Action: Stop, Because: completionOf(completed)}
-	}
+// rules are what the operator decides about all pods.
+type rules struct {
+	strategy Strategy
+	defaults essential.Policies
+	adopt    bool
 }
 
-// decideStopped decides on a pod whose phase is Succeeded: it is deleted once
-// the kubelet has acknowledged that and no container runs any more.
-//
-// Not earlier: deleted sooner, the pod may get its old phase back while it is
-// being deleted, and its Job counts a failure and runs the work again; and the
-// API server deletes a pod of terminal phase with grace period 0, which may cut
-// the containers' own short.
-func decideStopped(pod *corev1.Pod, now time.Time) Decision {
-	if essential.Running(pod) {
-		if !essential.Stopped(pod) {
-			return Decision{} // somebody else's doing: the kubelet is at it
-		}
-		return again(pod, lastStop(pod).Add(gracePeriod(pod)+reportSlack), "containers still run past their grace period", now)
+// decide is the whole policy: it reads the pod, whether its namespace opted in,
+// the operator's rules and the clock, and nothing else. Once a pod is due, no
+// later container status takes that back: the Stopped condition keeps it.
+func decide(pod *corev1.Pod, optedIn bool, r rules, now time.Time) Decision {
+	switch {
+	case pod.DeletionTimestamp != nil, essential.Mirror(pod):
+		return Decision{}
+	case !essential.Tracked(pod):
+		return decideUntracked(pod, optedIn, r.adopt)
 	}
-	if at := lastStop(pod).Add(reportSlack); !essential.Acknowledged(pod) && now.Before(at) {
+	policies, errs := r.defaults.Override(nil, pod.Annotations)
+	d := decideTracked(pod, policies, r.strategy, now)
+	d.Policies = policies
+	if len(errs) > 0 && d.Warning == (Warning{}) {
+		d.Warning = invalidPolicy(errs)
+	}
+	return d
+}
+
+// decideTracked leaves a pod that is failed, or that ends by itself, to those
+// who did that.
+func decideTracked(pod *corev1.Pod, policies essential.Policies, strategy Strategy, now time.Time) Decision {
+	if essential.Stopped(pod) {
+		return decideStopped(pod, policies.Retention, now)
+	}
+	outcome := essential.OutcomeOf(pod, policies)
+	switch {
+	case pod.Status.Phase == corev1.PodFailed:
+		return Decision{} // somebody will want to look
+	case pod.Status.Phase == corev1.PodSucceeded:
+		if outcome.Phase != corev1.PodSucceeded {
+			return Decision{}
+		}
+		return decideDeletion(pod, ended(pod), policies.Retention, now)
+	case essential.EndsByItself(pod):
+		return Decision{}
+	}
+
+	d := Decision{Action: Stop, Phase: outcome.Phase}
+	if recorded := essential.Condition(pod, essential.StoppedCondition); recorded != nil {
+		d.Phase, d.Because = phaseOf(recorded), recorded.Message
+		// The API keeps whole seconds, rounded down.
+		if at := recorded.LastTransitionTime.Add(policies.StopDelay + time.Second); policies.StopDelay > 0 && now.Before(at) {
+			return Decision{At: at}
+		}
+	} else {
+		switch {
+		case outcome.Hopeless:
+			return Decision{Warning: failedIgnored(outcome.By)}
+		case outcome.Phase == "":
+			return Decision{}
+		case policies.StopDelay > 0:
+			d.Action = Delay
+		}
+		d.Because = outcome.By.String()
+	}
+	if strategy == DeleteOnly && d.Action == Stop {
+		d.Action = Delete
+	}
+	return d
+}
+
+// decideStopped decides on a pod that the reaper has stopped: whether that
+// lasted, whether it had effect, and when the pod goes.
+func decideStopped(pod *corev1.Pod, retention time.Duration, now time.Time) Decision {
+	first, last := firstStop(pod), lastStop(pod)
+	switch {
+	case !essential.Terminal(pod):
+		return again(pod, last, first.Add(patience), "its phase is "+string(pod.Status.Phase)+" again", now)
+	case essential.Running(pod):
+		allowed := gracePeriod(pod) + reportSlack
+		return again(pod, last.Add(allowed), first.Add(allowed), "containers still run past their grace period", now)
+	case pod.Status.Phase == corev1.PodFailed:
+		return Decision{}
+	}
+	// Not before the kubelet has acknowledged the stop: deleted sooner, the pod
+	// may get its old phase back while it is being deleted, and its Job counts a
+	// failure and runs the work again.
+	if at := last.Add(reportSlack); !essential.Acknowledged(pod) && now.Before(at) {
+		return Decision{At: at}
+	}
+	return decideDeletion(pod, first, retention, now)
+}
+
+// decideDeletion deletes a succeeded pod when its retention is over, and not
+// while a container runs: the API server deletes a pod of terminal phase with
+// grace period 0, which may cut the containers' own short.
+func decideDeletion(pod *corev1.Pod, since time.Time, retention time.Duration, now time.Time) Decision {
+	if retention == essential.Forever || essential.Running(pod) {
+		return Decision{}
+	}
+	if at := since.Add(retention); now.Before(at) {
 		return Decision{At: at}
 	}
 	return Decision{Action: Delete}
 }
 
+// decideUntracked decides on a labelled pod that has not been through admission:
+// it was there before the installation, or admission was down.
+func decideUntracked(pod *corev1.Pod, optedIn, adopt bool) Decision {
+	value, labelled := pod.Labels[essential.Label]
+	if !labelled || !optedIn || essential.Terminal(pod) {
+		return Decision{}
+	}
+	tracked, errs := essential.Names(essential.LabelPath(nil), value, containerNames(pod))
+	switch {
+	case len(errs) > 0:
+		return Decision{Warning: untrackable(errs)}
+	case adopt:
+		return Decision{Action: Adopt, Tracked: strings.Join(tracked, essential.TrackedSeparator)}
+	default:
+		return Decision{Warning: untracked}
+	}
+}
+
 // again is a repeated stop, once it is time: not before earliest, and after a
 // pause as long as all stops have taken so far, so that the pauses double
 // without anybody keeping count.
-func again(pod *corev1.Pod, earliest time.Time, because string, now time.Time) Decision {
-	last := lastStop(pod)
-	pause := min(max(last.Truncate(time.Second).Sub(firstStop(pod)), minRepeat), maxRepeat)
-	at := last.Add(pause)
+func again(pod *corev1.Pod, earliest, warnFrom time.Time, because string, now time.Time) Decision {
+	first, last := firstStop(pod), lastStop(pod)
+	at := last.Add(min(max(last.Truncate(time.Second).Sub(first), minRepeat), maxRepeat))
 	if earliest.After(at) {
 		at = earliest
 	}
-	if now.Before(at) {
-		return Decision{At: at}
+	d := Decision{At: at}
+	if !now.Before(at) {
+		phase := phaseOf(essential.Condition(pod, essential.StoppedCondition))
+		d = Decision{Action: StopAgain, Phase: phase, Because: because}
 	}
-	return Decision{Action: StopAgain, Because: because, Warn: true}
+	if !now.Before(warnFrom) {
+		d.Warning = withoutEffect(because)
+	}
+	return d
 }
 
 // lastStop is when the pod was last stopped; the zero time, long past, if the
@@ -138,12 +234,20 @@ func lastStop(pod *corev1.Pod) time.Time {
 // firstStop is when the pod was first stopped, in whole seconds: repeated stops
 // leave the condition's transition time as it is.
 func firstStop(pod *corev1.Pod) time.Time {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == essential.StoppedCondition {
-			return c.LastTransitionTime.Time
-		}
+	if c := essential.Condition(pod, essential.StoppedCondition); c != nil {
+		return c.LastTransitionTime.Time
 	}
 	return lastStop(pod).Truncate(time.Second)
+}
+
+// ended is when the last container of a pod ended that ended by itself.
+func ended(pod *corev1.Pod) (last time.Time) {
+	for i := range pod.Status.ContainerStatuses {
+		if t := pod.Status.ContainerStatuses[i].State.Terminated; t != nil && t.FinishedAt.After(last) {
+			last = t.FinishedAt.Time
+		}
+	}
+	return last
 }
 
 func gracePeriod(pod *corev1.Pod) time.Duration {
@@ -153,9 +257,12 @@ func gracePeriod(pod *corev1.Pod) time.Duration {
 	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
 }
 
-func completionOf(container *corev1.ContainerStatus) string {
-	if container == nil {
-		return "It was stopped before"
+func containerNames(pod *corev1.Pod) (names essential.ContainerNames) {
+	for i := range pod.Spec.Containers {
+		names.Regular = append(names.Regular, pod.Spec.Containers[i].Name)
 	}
-	return fmt.Sprintf("Essential container %q completed with exit code 0", container.Name)
+	for i := range pod.Spec.InitContainers {
+		names.Init = append(names.Init, pod.Spec.InitContainers[i].Name)
+	}
+	return names
 }

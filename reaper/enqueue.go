@@ -5,12 +5,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
@@ -23,33 +24,65 @@ const (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// enqueuer puts a pod into the queue only if something is to be done with it,
-// at the time at which it is. Most events of most pods end here.
+// enqueuer puts a pod into the queue only if something is to be done with it or
+// told of it, at the time at which it is. Most events of most pods end here.
 type enqueuer struct {
-	clock    clock.PassiveClock
-	strategy Strategy
+	decider
+	notices *notices
 }
 
-func (e enqueuer) handler() handler.TypedEventHandler[*corev1.Pod, reconcile.Request] {
+func (e enqueuer) pods() handler.TypedEventHandler[*corev1.Pod, reconcile.Request] {
 	return handler.TypedFuncs[*corev1.Pod, reconcile.Request]{
-		CreateFunc: func(_ context.Context, ev event.TypedCreateEvent[*corev1.Pod], q queue) { e.enqueue(ev.Object, q) },
-		UpdateFunc: func(_ context.Context, ev event.TypedUpdateEvent[*corev1.Pod], q queue) { e.enqueue(ev.ObjectNew, q) },
+		CreateFunc: func(ctx context.Context, ev event.TypedCreateEvent[*corev1.Pod], q queue) {
+			e.enqueue(ctx, ev.Object, q)
+		},
+		UpdateFunc: func(ctx context.Context, ev event.TypedUpdateEvent[*corev1.Pod], q queue) {
+			e.enqueue(ctx, ev.ObjectNew, q)
+		},
+		DeleteFunc: func(_ context.Context, ev event.TypedDeleteEvent[*corev1.Pod], _ queue) {
+			e.notices.forget(ev.Object.UID)
+		},
 	}
 }
 
-func (e enqueuer) enqueue(pod *corev1.Pod, q queue) {
-	now := e.clock.Now()
-	d := decide(pod, e.strategy, now)
-	if d.Action == Leave && d.At.IsZero() {
-		return
+func (e enqueuer) enqueue(ctx context.Context, pod *corev1.Pod, q queue) {
+	d, now := e.decide(ctx, pod)
+	if d.Warning == (Warning{}) {
+		e.notices.forget(pod.UID)
+		if d.Action == Leave && d.At.IsZero() {
+			return
+		}
 	}
 	priority, after := otherPriority, time.Duration(0)
-	switch d.Action {
-	case Stop:
+	switch {
+	case d.Action == Stop || d.Action == Delay:
 		priority = stopPriority
-	case Leave:
+	case d.Action == Leave && d.Warning == (Warning{}):
 		after = d.At.Sub(now)
 	}
 	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(pod)}
 	q.(priorityqueue.PriorityQueue[reconcile.Request]).AddWithOpts(priorityqueue.AddOpts{Priority: &priority, After: after}, request)
+}
+
+// namespaces looks again at all labelled pods of a namespace that opts in, or
+// that no longer does.
+func (e enqueuer) namespaces(reader client.Reader) handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
+	look := func(ctx context.Context, namespace string, q queue) {
+		var pods corev1.PodList
+		if err := reader.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
+			log.FromContext(ctx).Error(err, "Listing the pods of a namespace that opted in or out", "namespace", namespace)
+			return
+		}
+		for i := range pods.Items {
+			e.enqueue(ctx, &pods.Items[i], q)
+		}
+	}
+	return handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request]{
+		CreateFunc: func(ctx context.Context, ev event.TypedCreateEvent[*metav1.PartialObjectMetadata], q queue) {
+			look(ctx, ev.Object.Name, q)
+		},
+		DeleteFunc: func(ctx context.Context, ev event.TypedDeleteEvent[*metav1.PartialObjectMetadata], q queue) {
+			look(ctx, ev.Object.Name, q)
+		},
+	}
 }

@@ -6,7 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	clocktesting "k8s.io/utils/clock/testing"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -31,17 +32,25 @@ func (q *recordingQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...reconc
 
 func TestEnqueue(t *testing.T) {
 	for sentence, c := range map[string]struct {
-		pod  podBuilder
-		want []added
+		pod   podBuilder
+		rules *rules // default: ordinary
+		out   bool   // the namespace did not opt in
+		want  []added
 	}{
 		"a pod that is not due does not enter the queue":          {pod: aPod()},
-		"nor one that is not tracked":                             {pod: aPod().untracked().exited("main", 0, "Completed")},
+		"nor one that is not tracked":                             {pod: aPod().untracked().exited("main", 0, "Completed"), out: true},
+		"a pod that ends by itself neither":                       {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed")},
+		"a warning has time":                                      {pod: aPod().annotated(completionKey, "Some"), want: []added{{Priority: otherPriority}}},
+		"so has an adoption":                                      {pod: aPod().untracked(), rules: &adopting, want: []added{{Priority: otherPriority}}},
+		"a delay is put on record at once":                        {pod: aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s"), want: []added{{Priority: stopPriority}}},
+		"a retained pod enters it when it is over":                {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded).annotated(retentionKey, "10m"), want: []added{{Priority: otherPriority, After: 10 * time.Minute}}},
+		"a warning does not wait for that":                        {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded).annotated(retentionKey, "10m").annotated(completionKey, "Some"), want: []added{{Priority: otherPriority}}},
 		"a stop goes before deletions":                            {pod: aPod().exited("main", 0, "Completed"), want: []added{{Priority: stopPriority}}},
 		"a deletion goes behind stops":                            {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded), want: []added{{Priority: otherPriority}}},
 		"a stop that is to be verified enters it at its deadline": {pod: aPod().exited("main", 0, "Completed").stopped(now, now), want: []added{{Priority: otherPriority, After: 30*time.Second + reportSlack}}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			handler := enqueuer{clock: clocktesting.NewFakePassiveClock(now), strategy: Complete}.handler()
+			handler := enqueuer{decider: deciderAt(now, c.pod.with(c.rules), !c.out), notices: newNotices()}.pods()
 			var onCreate, onUpdate recordingQueue
 			handler.Create(t.Context(), event.TypedCreateEvent[*corev1.Pod]{Object: c.pod.Pod}, &onCreate)
 			handler.Update(t.Context(), event.TypedUpdateEvent[*corev1.Pod]{ObjectOld: aPod().Pod, ObjectNew: c.pod.Pod}, &onUpdate)
@@ -54,5 +63,52 @@ func TestEnqueue(t *testing.T) {
 	}
 	if stopPriority <= otherPriority {
 		t.Error("stops do not go first")
+	}
+}
+
+func TestWarningsAreForgottenWithTheirCause(t *testing.T) {
+	bad, good := aPod().annotated(completionKey, "Some"), aPod()
+	for sentence, c := range map[string]struct {
+		happens func(e enqueuer, q queue)
+		want    bool // it would be told again
+	}{
+		"the pod is as bad as before": {func(e enqueuer, q queue) { e.enqueue(t.Context(), bad.Pod, q) }, false},
+		"the pod is well again":       {func(e enqueuer, q queue) { e.enqueue(t.Context(), good.Pod, q) }, true},
+		"the pod is gone": {func(e enqueuer, q queue) {
+			e.pods().Delete(t.Context(), event.TypedDeleteEvent[*corev1.Pod]{Object: bad.Pod}, q)
+		}, true},
+	} {
+		e := enqueuer{decider: deciderAt(now, ordinary, true), notices: newNotices()}
+		warning := Warning{Reason: "R"}
+		e.notices.first(bad.UID, warning)
+		c.happens(e, &recordingQueue{})
+		if got := e.notices.first(bad.UID, warning); got != c.want {
+			t.Errorf("%s: told again: %t", sentence, got)
+		}
+	}
+}
+
+func TestANamespaceThatOptsInHasItsPodsLookedAt(t *testing.T) {
+	there, elsewhere := aPod().untracked(), aPod().untracked()
+	elsewhere.Namespace = "other"
+	reader := fake.NewClientBuilder().WithObjects(there.Pod, elsewhere.Pod).Build()
+	handler := enqueuer{decider: deciderAt(now, adopting, true), notices: newNotices()}.namespaces(reader)
+	namespace := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "jobs"}}
+	var q recordingQueue
+	handler.Create(t.Context(), event.TypedCreateEvent[*metav1.PartialObjectMetadata]{Object: namespace}, &q)
+	if len(q.added) != 1 {
+		t.Errorf("%d pods were put into the queue, want that of the namespace", len(q.added))
+	}
+}
+
+func TestANamespaceThatOptsOutHasItsWarningsForgotten(t *testing.T) {
+	pod := aPod().untracked()
+	reader := fake.NewClientBuilder().WithObjects(pod.Pod).Build()
+	e := enqueuer{decider: deciderAt(now, ordinary, false), notices: newNotices()}
+	e.notices.first(pod.UID, untracked)
+	namespace := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "jobs"}}
+	e.namespaces(reader).Delete(t.Context(), event.TypedDeleteEvent[*metav1.PartialObjectMetadata]{Object: namespace}, &recordingQueue{})
+	if got := e.notices.count(untrackedReason); got != 0 {
+		t.Errorf("%d pods still count as untracked", got)
 	}
 }

@@ -1,19 +1,24 @@
 package reaper
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+)
 
 // metrics are the reaper's own, beside those of controller-runtime.
 type metrics struct {
-	stopped, repeated, deleted prometheus.Counter
+	stopped                    *prometheus.CounterVec
+	repeated, deleted, adopted prometheus.Counter
 	failed                     *prometheus.CounterVec
 }
 
-func newMetrics(registerer prometheus.Registerer) *metrics {
+func newMetrics(registerer prometheus.Registerer, notices *notices) *metrics {
 	m := &metrics{
-		stopped: prometheus.NewCounter(prometheus.CounterOpts{
+		stopped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "essential_containers_pods_stopped_total",
-			Help: "Pods that were given their terminal phase since their essential container had completed.",
-		}),
+			Help: "Pods that were given their terminal phase; phase is Succeeded (their essential containers had completed) " +
+				"or Failed (one had failed for good).",
+		}, []string{"phase"}),
 		repeated: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "essential_containers_stops_repeated_total",
 			Help: "Stops that had to be repeated: the phase did not stay, or containers ran past their grace period.",
@@ -22,14 +27,36 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "essential_containers_pods_deleted_total",
 			Help: "Pods that were deleted.",
 		}),
+		adopted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "essential_containers_pods_adopted_total",
+			Help: "Pods that had missed admission and that the reaper tracks since.",
+		}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "essential_containers_writes_failed_total",
-			Help: "Writes that the API server refused or did not answer, and that are tried again; action is Stop, StopAgain or Delete.",
+			Help: "Writes that the API server refused or did not answer, and that are tried again; " +
+				"action is Adopt, Delay, Stop, StopAgain or Delete.",
 		}, []string{"action"}),
 	}
-	for _, action := range []Action{Stop, StopAgain, Delete} {
-		m.failed.WithLabelValues(action.String()) // a series that is there before its first failure
+	// Series that are there before their first event.
+	for _, phase := range []corev1.PodPhase{corev1.PodSucceeded, corev1.PodFailed} {
+		m.stopped.WithLabelValues(string(phase))
 	}
-	registerer.MustRegister(m.stopped, m.repeated, m.deleted, m.failed)
+	for _, action := range []Action{Adopt, Delay, Stop, StopAgain, Delete} {
+		m.failed.WithLabelValues(action.String())
+	}
+	registerer.MustRegister(m.stopped, m.repeated, m.deleted, m.adopted, m.failed)
+	registerer.MustRegister(warned(notices, "essential_containers_pods_untracked",
+		"Labelled pods in namespaces that opted in that missed admission and are not reaped; on the leader only.",
+		untrackedReason, invalidLabelReason))
 	return m
+}
+
+// warned counts the pods about which a warning with one of the reasons is out.
+func warned(notices *notices, name, help string, reasons ...string) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() (count float64) {
+		for _, reason := range reasons {
+			count += float64(notices.count(reason))
+		}
+		return count
+	})
 }

@@ -5,6 +5,10 @@ package reaper
 import (
 	"flag"
 	"fmt"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // Strategy is how a pod is stopped.
@@ -33,6 +37,13 @@ type Options struct {
 	LeaderElectionNamespace string
 	StopStrategy            Strategy
 	Workers                 int
+	// Defaults are the policies of pods that say nothing themselves.
+	Defaults essential.Policies
+	// Adopt: labelled pods that missed admission are tracked by the reaper.
+	Adopt bool
+	// NamespaceSelector selects the namespaces that opted in; it has to say the
+	// same as the webhook's configuration. Empty: all.
+	NamespaceSelector string
 }
 
 // BindFlags adds the options' flags to fs and gives them their defaults.
@@ -45,6 +56,22 @@ func (o *Options) BindFlags(fs *flag.FlagSet) {
 		"how a pod is stopped: Complete sets its phase to Succeeded and deletes it when its containers have ended; "+
 			"Delete only deletes it, and a Job then counts a failure and runs its work again")
 	fs.IntVar(&o.Workers, "workers", 16, "how many pods are handled at the same time")
+	fs.BoolVar(&o.Adopt, "adopt", false,
+		"track labelled pods that missed admission, because they are older than the webhook or it could not be reached;\n"+
+			"without it, an event says that their label has no effect")
+	fs.StringVar(&o.NamespaceSelector, "namespace-selector", essential.Label+"="+essential.NamespaceEnabled,
+		"label `selector` of the namespaces that opted in; must say the same as the webhook's configuration; empty selects all")
+	o.Defaults = essential.DefaultPolicies()
+	for _, policy := range []struct{ flag, annotation, usage string }{
+		{"default-completion", essential.CompletionAnnotation, "which completions of several essential containers end a pod: `Any|All` (default Any)"},
+		{"default-on-failure", essential.OnFailureAnnotation, "what it means that one failed and is not restarted: `Ignore|Stop`;\n" +
+			"Stop stops the pod with the phase Failed (default Ignore)"},
+		{"default-stop-delay", essential.StopDelayAnnotation, "`time` between completion and stop, for sidecars to flush (default 0s)"},
+		{"default-retention", essential.RetentionAnnotation, "`time` between stop and deletion, to read logs, or Forever (default 0s)"},
+	} {
+		fs.Func(policy.flag, policy.usage+"; the annotation "+policy.annotation+" of a pod overrides it",
+			func(value string) error { return o.Defaults.Set(policy.annotation, value) })
+	}
 }
 
 // Validate names the first flag whose value is wrong.
@@ -54,6 +81,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Workers < 1 || o.Workers > 1000 {
 		return fmt.Errorf("--workers: %d is not between 1 and 1000", o.Workers)
+	}
+	if _, err := labels.Parse(o.NamespaceSelector); err != nil {
+		return fmt.Errorf("--namespace-selector: %q: %w", o.NamespaceSelector, err)
 	}
 	return nil
 }

@@ -2,8 +2,12 @@ package reaper
 
 import (
 	"flag"
+	"io"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 func TestOptions(t *testing.T) {
@@ -11,6 +15,14 @@ func TestOptions(t *testing.T) {
 		args []string
 		want string // in the error
 	}{
+		"policies that are good":       {args: []string{"--default-completion=All", "--default-on-failure=Stop", "--default-stop-delay=30s", "--default-retention=Forever"}},
+		"a completion that is none":    {args: []string{"--default-completion=all"}, want: `invalid value "all" for flag -default-completion: must be Any or All`},
+		"an on-failure that is none":   {args: []string{"--default-on-failure=Fail"}, want: "must be Ignore or Stop"},
+		"a stop-delay that is none":    {args: []string{"--default-stop-delay=-1s"}, want: "must not be negative"},
+		"a retention that is none":     {args: []string{"--default-retention=7d"}, want: "must be a duration such as 90s, 10m or 1h30m, or Forever"},
+		"a selector":                   {args: []string{"--namespace-selector=team in (a,b),!legacy"}},
+		"a selector of all":            {args: []string{"--namespace-selector="}},
+		"a selector that is none":      {args: []string{"--namespace-selector=a in b"}, want: `--namespace-selector: "a in b"`},
 		"the defaults are valid":       {},
 		"plain deletion is a strategy": {args: []string{"--stop-strategy=Delete"}},
 		"a strategy that is none":      {args: []string{"--stop-strategy=delete"}, want: `--stop-strategy: "delete" is neither "Complete" nor "Delete"`},
@@ -21,13 +33,30 @@ func TestOptions(t *testing.T) {
 			var o Options
 			flags := flag.NewFlagSet("reaper", flag.ContinueOnError)
 			o.BindFlags(flags)
-			if err := flags.Parse(c.args); err != nil {
-				t.Fatal(err)
+			flags.SetOutput(io.Discard)
+			err := flags.Parse(c.args)
+			if err == nil {
+				err = o.Validate()
 			}
-			err := o.Validate()
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got error %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+func TestPolicyFlagsSetTheirDefaults(t *testing.T) {
+	var o Options
+	flags := flag.NewFlagSet("reaper", flag.ContinueOnError)
+	o.BindFlags(flags)
+	if want := essential.DefaultPolicies(); o.Defaults != want || o.Adopt || o.NamespaceSelector != "essential-containers=enabled" {
+		t.Errorf("before any flag: %+v", o)
+	}
+	if err := flags.Parse([]string{"--default-completion=All", "--default-on-failure=Stop", "--default-stop-delay=30s", "--default-retention=1h"}); err != nil {
+		t.Fatal(err)
+	}
+	want := essential.Policies{Completion: essential.CompletionAll, OnFailure: essential.OnFailureStop, StopDelay: 30 * time.Second, Retention: time.Hour}
+	if o.Defaults != want {
+		t.Errorf("got %+v, want %+v", o.Defaults, want)
 	}
 }

@@ -11,15 +11,29 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
+
+// decider is [decide] with what it needs to know beside the pod.
+type decider struct {
+	rules
+	clock   clock.PassiveClock
+	optedIn func(ctx context.Context, namespace string) bool
+}
+
+func (d decider) decide(ctx context.Context, pod *corev1.Pod) (Decision, time.Time) {
+	now := d.clock.Now()
+	optedIn := !essential.Tracked(pod) && d.optedIn(ctx, pod.Namespace) // admission has checked the others
+	return decide(pod, optedIn, d.rules, now), now
+}
 
 // reconciler carries decisions out. The client reads from the trimmed cache and
 // writes to the API server.
 type reconciler struct {
-	client   client.Client
-	clock    clock.PassiveClock
-	strategy Strategy
-	report   *reporter
+	decider
+	client client.Client
+	report *reporter
 }
 
 // Reconcile looks at one pod, decides, acts and reports what it did.
@@ -31,9 +45,8 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		}
 		return reconcile.Result{}, fmt.Errorf("getting pod %s: %w", request.NamespacedName, err)
 	}
-	now := r.clock.Now()
-	decision := decide(&pod, r.strategy, now)
-	err := r.act(ctx, &pod, decision, now)
+	decision, now := r.decide(ctx, &pod)
+	err := apply(ctx, r.client, &pod, decision, now)
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
 		// The pod is gone, or is newer than the cache: its next event comes.
@@ -48,16 +61,4 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{RequeueAfter: max(decision.At.Sub(now), time.Millisecond)}, nil
-}
-
-// act is the only place that writes to the API server, events aside.
-func (r *reconciler) act(ctx context.Context, pod *corev1.Pod, d Decision, now time.Time) error {
-	switch d.Action {
-	case Stop, StopAgain:
-		return stop(ctx, r.client, pod, d, now)
-	case Delete:
-		return remove(ctx, r.client, pod)
-	default:
-		return nil
-	}
 }

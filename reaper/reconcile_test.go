@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +38,7 @@ type write struct {
 	body map[string]any
 }
 
-func newStage(t *testing.T, strategy Strategy, pods ...client.Object) *stage {
+func newStage(t *testing.T, r rules, pods ...client.Object) *stage {
 	t.Helper()
 	s := &stage{told: events.NewFakeRecorder(10)}
 	base := fake.NewClientBuilder().WithObjects(pods...).WithStatusSubresource(&corev1.Pod{}).Build()
@@ -65,11 +66,21 @@ func newStage(t *testing.T, strategy Strategy, pods ...client.Object) *stage {
 			return s.refusal
 		},
 	})
+	notices := newNotices()
 	s.reconciler = reconciler{
-		client: recording, clock: clocktesting.NewFakePassiveClock(now), strategy: strategy,
-		report: &reporter{events: s.told, metrics: newMetrics(prometheus.NewRegistry())},
+		decider: deciderAt(now, r, true),
+		client:  recording,
+		report:  &reporter{events: s.told, metrics: newMetrics(prometheus.NewRegistry(), notices), notices: notices},
 	}
 	return s
+}
+
+// deciderAt decides at this time, in namespaces that all opted in, or none.
+func deciderAt(at time.Time, r rules, optedIn bool) decider {
+	return decider{
+		rules: r, clock: clocktesting.NewFakePassiveClock(at),
+		optedIn: func(context.Context, string) bool { return optedIn },
+	}
 }
 
 func (s *stage) reconcile(t *testing.T) (reconcile.Result, error) {
@@ -77,40 +88,89 @@ func (s *stage) reconcile(t *testing.T) (reconcile.Result, error) {
 	return s.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(aPod())})
 }
 
-func TestStopIsOnePatchOfStatusAndAnnotation(t *testing.T) {
-	pod := aPod().exited("main", 0, "Completed")
-	s := newStage(t, Complete, pod.Pod)
-	if _, err := s.reconcile(t); err != nil {
-		t.Fatal(err)
-	}
-	want := []write{{
-		what: "patch status application/strategic-merge-patch+json",
-		body: map[string]any{
+// statusPatch is what a write to the status must look like.
+func statusPatch(body map[string]any) []write {
+	return []write{{what: "patch status application/strategic-merge-patch+json", body: body}}
+}
+
+func TestPatches(t *testing.T) {
+	stopped := func(phase, reason, message string) map[string]any {
+		return map[string]any{
 			"metadata": map[string]any{
-				"uid": "uid-1", "resourceVersion": pod.ResourceVersion,
-				"annotations": map[string]any{"essential-containers/stopped": "2030-01-02T03:04:05Z"},
+				"uid": "uid-1", "resourceVersion": "999", "annotations": map[string]any{"essential-containers/stopped": "2030-01-02T03:04:05Z"},
 			},
-			"status": map[string]any{
-				"phase": "Succeeded",
-				"conditions": []any{map[string]any{
-					"type": "essential-containers/Stopped", "status": "True", "reason": "EssentialContainerCompleted",
-					"message": `Essential container "main" completed with exit code 0`, "lastTransitionTime": "2030-01-02T03:04:05Z",
-				}},
-			},
-		},
-	}}
-	if diff := cmp.Diff(want, s.writes, cmp.AllowUnexported(write{})); diff != "" {
-		t.Errorf("writes (-want +got):\n%s", diff)
+			"status": map[string]any{"phase": phase, "conditions": []any{map[string]any{
+				"type": "essential-containers/Stopped", "status": "True", "reason": reason, "message": message, "lastTransitionTime": "2030-01-02T03:04:05Z",
+			}}},
+		}
 	}
-	if event := <-s.told.Events; !strings.Contains(event, "Normal EssentialContainerCompleted") {
-		t.Errorf("got event %q", event)
+	for sentence, c := range map[string]struct {
+		pod   podBuilder
+		rules rules
+		want  map[string]any
+		event string
+	}{
+		"a stop is one patch of status and annotation": {
+			pod: aPod().exited("main", 0, "Completed"), rules: ordinary,
+			want:  stopped("Succeeded", "EssentialContainerCompleted", completed),
+			event: "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is deleted once they have ended",
+		},
+		"so is that of a failure": {
+			pod: aPod().exited("main", 137, "OOMKilled").annotated(onFailureKey, "Stop"), rules: ordinary,
+			want:  stopped("Failed", "EssentialContainerFailed", `Essential container "main" failed with exit code 137 (OOMKilled)`),
+			event: `Warning EssentialContainerFailed Essential container "main" failed with exit code 137 (OOMKilled); stopping the pod's other containers, the pod is kept as failed`,
+		},
+		"a retention is told": {
+			pod: aPod().exited("main", 0, "Completed").annotated(retentionKey, "10m"), rules: ordinary,
+			want:  stopped("Succeeded", "EssentialContainerCompleted", completed),
+			event: "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is deleted 10m0s after the stop",
+		},
+		"one without end too": {
+			pod: aPod().exited("main", 0, "Completed").annotated(retentionKey, "Forever"), rules: ordinary,
+			want:  stopped("Succeeded", "EssentialContainerCompleted", completed),
+			event: "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is kept",
+		},
+		"a delay is a condition": {
+			pod: aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s"), rules: ordinary,
+			want: map[string]any{
+				"metadata": map[string]any{"uid": "uid-1", "resourceVersion": "999"},
+				"status": map[string]any{"conditions": []any{map[string]any{
+					"type": "essential-containers/Stopped", "status": "False", "reason": "EssentialContainerCompleted", "message": completed, "lastTransitionTime": "2030-01-02T03:04:05Z",
+				}}},
+			},
+			event: "Normal StopDelayed " + completed + "; stopping the pod's other containers in 30s",
+		},
+		"an adoption is an annotation": {
+			pod: aPod().untracked().labelled("proxy_main"), rules: adopting,
+			want: map[string]any{"metadata": map[string]any{
+				"uid": "uid-1", "resourceVersion": "999", "annotations": map[string]any{"essential-containers/tracked": "proxy,main"},
+			}},
+			event: "Normal Adopted The pod missed admission and is tracked from now on: proxy,main",
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			c.pod.ResourceVersion = "999"
+			s := newStage(t, c.rules, c.pod.Pod)
+			if _, err := s.reconcile(t); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(statusPatch(c.want), s.writes, cmp.AllowUnexported(write{})); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+			if event := <-s.told.Events; event != c.event {
+				t.Errorf("got event  %s\nwant event %s", event, c.event)
+			}
+			if len(s.told.Events) > 0 {
+				t.Errorf("a second event: %s", <-s.told.Events)
+			}
+		})
 	}
 }
 
 func TestARepeatedStopChangesTheAnnotationAndKeepsTheTransition(t *testing.T) {
 	first := now.Add(-time.Hour)
 	pod := aPod().exited("main", 0, "Completed").stopped(first, first).phase(corev1.PodRunning)
-	s := newStage(t, Complete, pod.Pod)
+	s := newStage(t, ordinary, pod.Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +192,7 @@ func TestARepeatedStopChangesTheAnnotationAndKeepsTheTransition(t *testing.T) {
 
 func TestDeletionIsBoundToTheUID(t *testing.T) {
 	pod := aPod().exited("main", 0, "Completed").exited("proxy", 143, "Error").stopped(now, now).acknowledged().uid("uid-7")
-	s := newStage(t, Complete, pod.Pod)
+	s := newStage(t, ordinary, pod.Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
@@ -146,14 +206,14 @@ func TestDeletionIsBoundToTheUID(t *testing.T) {
 }
 
 func TestPlainDeletionTellsWhy(t *testing.T) {
-	s := newStage(t, DeleteOnly, aPod().exited("main", 0, "Completed").Pod)
+	s := newStage(t, plain, aPod().exited("main", 0, "Completed").Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
 	if len(s.writes) != 1 || !strings.HasPrefix(s.writes[0].what, "delete") {
 		t.Errorf("writes %v", s.writes)
 	}
-	if event := <-s.told.Events; !strings.Contains(event, "EssentialContainerCompletedDeleted") {
+	if event := <-s.told.Events; !strings.Contains(event, "Normal EssentialContainerCompleted "+completed+"; deleting the pod (stop strategy Delete)") {
 		t.Errorf("got event %q", event)
 	}
 }
@@ -163,7 +223,7 @@ func TestNothingIsWrittenAndToldOfAPodThatIsNotDue(t *testing.T) {
 		"main runs":       {aPod().Pod},
 		"the pod is gone": nil,
 	} {
-		s := newStage(t, Complete, pods...)
+		s := newStage(t, ordinary, pods...)
 		result, err := s.reconcile(t)
 		if err != nil || result != (reconcile.Result{}) || len(s.writes) > 0 || len(s.told.Events) > 0 {
 			t.Errorf("%s: result %v, error %v, writes %v, %d events", sentence, result, err, s.writes, len(s.told.Events))
@@ -172,7 +232,7 @@ func TestNothingIsWrittenAndToldOfAPodThatIsNotDue(t *testing.T) {
 }
 
 func TestReconcileComesBackAtTheDeadline(t *testing.T) {
-	s := newStage(t, Complete, aPod().exited("main", 0, "Completed").stopped(now, now).acknowledged().Pod)
+	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").stopped(now, now).acknowledged().Pod)
 	result, err := s.reconcile(t)
 	if want := 30*time.Second + reportSlack; err != nil || result.RequeueAfter != want {
 		t.Errorf("result %v, error %v, want to come back after %s", result, err, want)
@@ -190,7 +250,7 @@ func TestRefusedWrites(t *testing.T) {
 		"anything else is tried again":             {refusal: apierrors.NewServiceUnavailable("down"), failed: 1},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			s := newStage(t, Complete, aPod().exited("main", 0, "Completed").Pod)
+			s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
 			s.refusal = c.refusal
 			_, err := s.reconcile(t)
 			if (err != nil) != (c.failed > 0) {
@@ -199,9 +259,73 @@ func TestRefusedWrites(t *testing.T) {
 			if got := testutil.ToFloat64(s.report.metrics.failed.WithLabelValues("Stop")); got != c.failed {
 				t.Errorf("%v failed writes counted, want %v", got, c.failed)
 			}
-			if got := testutil.ToFloat64(s.report.metrics.stopped); got != 0 || len(s.told.Events) > 0 {
+			if got := testutil.ToFloat64(s.report.metrics.stopped.WithLabelValues("Succeeded")); got != 0 || len(s.told.Events) > 0 {
 				t.Errorf("a stop that did not happen was reported: %v, %d events", got, len(s.told.Events))
 			}
 		})
+	}
+}
+
+func TestEventsAreToldOfTheOwnerToo(t *testing.T) {
+	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").ownedBy("Job", "nightly").Pod)
+	s.told.Verbose = true
+	if _, err := s.reconcile(t); err != nil {
+		t.Fatal(err)
+	}
+	story := completed + "; stopping the pod's other containers, the pod is deleted once they have ended"
+	if event := <-s.told.Events; !strings.HasPrefix(event, "Normal EssentialContainerCompleted Stopping "+story) {
+		t.Errorf("event of the pod: %s", event)
+	}
+	event := <-s.told.Events
+	if !strings.HasPrefix(event, "Normal EssentialContainerCompleted Stopping Pod nightly-x7k2p: "+story) || !strings.Contains(event, "kind=Job,apiVersion=batch/v1") {
+		t.Errorf("event of the owner: %s", event)
+	}
+}
+
+func TestAWarningIsToldOnce(t *testing.T) {
+	pod := aPod().annotated(completionKey, "Some")
+	s := newStage(t, ordinary, pod.Pod)
+	warned := func() (count int) {
+		t.Helper()
+		if _, err := s.reconcile(t); err != nil {
+			t.Fatal(err)
+		}
+		for len(s.told.Events) > 0 {
+			if event := <-s.told.Events; !strings.HasPrefix(event, "Warning InvalidPolicy ") {
+				t.Errorf("got event %s", event)
+			}
+			count++
+		}
+		return count
+	}
+	if got := []int{warned(), warned()}; got[0] != 1 || got[1] != 0 {
+		t.Errorf("told %v times", got)
+	}
+	s.report.notices.forget(pod.UID) // it was well in between
+	if got := warned(); got != 1 {
+		t.Errorf("told %d times when it came back", got)
+	}
+}
+
+func TestUntrackedPodsAreCounted(t *testing.T) {
+	s := newStage(t, ordinary, aPod().untracked().Pod)
+	if _, err := s.reconcile(t); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.report.notices.count(untrackedReason); got != 1 {
+		t.Errorf("%d untracked pods are counted", got)
+	}
+	if event := <-s.told.Events; !strings.HasPrefix(event, "Warning Untracked ") {
+		t.Errorf("got event %s", event)
+	}
+}
+
+func TestALongNoteFitsIntoAnEvent(t *testing.T) {
+	note := shorten(strings.Repeat("é", maxNote))
+	if len(note) > maxNote || !utf8.ValidString(note) || !strings.HasSuffix(note, "...") {
+		t.Errorf("%d bytes, ends with %q", len(note), note[len(note)-5:])
+	}
+	if got := shorten("short"); got != "short" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -2,51 +2,110 @@ package reaper
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// Reasons and actions of the events that the reaper writes about a pod.
+// Reasons of events beside those of the [essential.StoppedCondition].
 const (
-	stoppedEvent      = "EssentialContainerCompleted"
-	stopRepeatedEvent = "StopRepeated"
-	deletedEvent      = "EssentialContainerCompletedDeleted"
+	delayedReason       = "StopDelayed"
+	repeatedReason      = "StopRepeated"
+	adoptedReason       = "Adopted"
+	untrackedReason     = "Untracked"
+	invalidLabelReason  = "InvalidLabel"
+	invalidPolicyReason = "InvalidPolicy"
+)
 
+// Actions of events.
+const (
 	stoppingAction = "Stopping"
 	deletingAction = "Deleting"
+	trackingAction = "Tracking"
+	waitingAction  = "Waiting"
 )
+
+// maxNote is what the API allows for an event's note.
+const maxNote = 1024
+
+var untracked = Warning{untrackedReason, "The label " + essential.Label + " has no effect: the pod was created before the webhook was installed, " +
+	"or while it could not be reached. Create it again, or let the reaper adopt such pods (--adopt)"}
+
+func untrackable(errs field.ErrorList) Warning {
+	return Warning{invalidLabelReason, "The label has no effect: " + errs.ToAggregate().Error()}
+}
+
+func invalidPolicy(errs field.ErrorList) Warning {
+	return Warning{invalidPolicyReason, "The operator's default is in force instead: " + errs.ToAggregate().Error()}
+}
+
+func failedIgnored(by essential.End) Warning {
+	return Warning{failedReason, fmt.Sprintf("%s and is not restarted; the pod's other containers go on (%s: %s)",
+		by, essential.OnFailureAnnotation, essential.OnFailureIgnore)}
+}
+
+func withoutEffect(because string) Warning {
+	return Warning{repeatedReason, "The pod was stopped, but " + because + "; stopping it again until that lasts. Is the kubelet of its node at work?"}
+}
 
 // reporter tells people and Prometheus what was done, after it was done.
 type reporter struct {
 	events  events.EventRecorder
 	metrics *metrics
+	notices *notices
 }
 
 // done reports a decision that was carried out.
 func (r *reporter) done(ctx context.Context, pod *corev1.Pod, d Decision) {
 	logger := log.FromContext(ctx)
 	switch d.Action {
+	case Adopt:
+		r.metrics.adopted.Inc()
+		r.tell(pod, corev1.EventTypeNormal, adoptedReason, trackingAction,
+			"The pod missed admission and is tracked from now on: "+d.Tracked)
+		logger.Info("Adopted pod", "tracked", d.Tracked)
+	case Delay:
+		r.tell(pod, eventType(d.Phase), delayedReason, stoppingAction,
+			fmt.Sprintf("%s; stopping the pod's other containers in %s", d.Because, d.Policies.StopDelay))
+		logger.Info("Delayed the stop of a pod", "because", d.Because, "delay", d.Policies.StopDelay.String())
 	case Stop:
-		r.metrics.stopped.Inc()
-		r.events.Eventf(pod, nil, corev1.EventTypeNormal, stoppedEvent, stoppingAction,
-			"%s; stopping the pod's other containers, the pod is deleted once they have ended", d.Because)
-		logger.Info("Stopped pod", "because", d.Because)
+		r.metrics.stopped.WithLabelValues(string(d.Phase)).Inc()
+		r.tell(pod, eventType(d.Phase), reasonOf(d.Phase), stoppingAction,
+			d.Because+"; stopping the pod's other containers, "+afterStop(d))
+		logger.Info("Stopped pod", "because", d.Because, "phase", d.Phase)
 	case StopAgain:
 		r.metrics.repeated.Inc()
-		if d.Warn {
-			r.events.Eventf(pod, nil, corev1.EventTypeWarning, stopRepeatedEvent, stoppingAction,
-				"The pod was stopped, but %s; stopping it again", d.Because)
-		}
-		logger.Info("Stopped pod again", "because", d.Because)
+		logger.Info("Stopped pod again", "because", d.Because, "phase", d.Phase)
 	case Delete:
 		r.metrics.deleted.Inc()
 		if d.Because != "" { // plain deletion: no stop has told why
-			r.events.Eventf(pod, nil, corev1.EventTypeNormal, deletedEvent, deletingAction,
-				"%s; deleting the pod (stop strategy %s)", d.Because, DeleteOnly)
+			r.tell(pod, eventType(d.Phase), reasonOf(d.Phase), deletingAction,
+				fmt.Sprintf("%s; deleting the pod (stop strategy %s)", d.Because, DeleteOnly))
 		}
-		logger.Info("Deleted pod")
+		logger.Info("Deleted pod", "because", d.Because)
+	}
+	if w := d.Warning; w != (Warning{}) && r.notices.first(pod.UID, w) {
+		r.tell(pod, corev1.EventTypeWarning, w.Reason, waitingAction, w.Note)
+		logger.Info("Warned about pod", "reason", w.Reason, "note", w.Note)
+	}
+}
+
+// tell writes an event about the pod, and one about its controlling owner: the
+// pod may be gone when somebody looks.
+func (r *reporter) tell(pod *corev1.Pod, eventType, reason, action, note string) {
+	r.events.Eventf(pod, nil, eventType, reason, action, "%s", shorten(note))
+	if owner := metav1.GetControllerOf(pod); owner != nil {
+		about := &corev1.ObjectReference{
+			APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: pod.Namespace, Name: owner.Name, UID: owner.UID,
+		}
+		r.events.Eventf(about, pod, eventType, reason, action, "%s", shorten("Pod "+pod.Name+": "+note))
 	}
 }
 
@@ -54,4 +113,32 @@ func (r *reporter) done(ctx context.Context, pod *corev1.Pod, d Decision) {
 // the caller's.
 func (r *reporter) failed(d Decision) {
 	r.metrics.failed.WithLabelValues(d.Action.String()).Inc()
+}
+
+func eventType(phase corev1.PodPhase) string {
+	if phase == corev1.PodFailed {
+		return corev1.EventTypeWarning
+	}
+	return corev1.EventTypeNormal
+}
+
+// afterStop says what happens to the pod once its containers have ended.
+func afterStop(d Decision) string {
+	switch retention := d.Policies.Retention; {
+	case d.Phase == corev1.PodFailed:
+		return "the pod is kept as failed"
+	case retention == essential.Forever:
+		return "the pod is kept"
+	case retention > 0:
+		return fmt.Sprintf("the pod is deleted %s after the stop", retention)
+	default:
+		return "the pod is deleted once they have ended"
+	}
+}
+
+func shorten(note string) string {
+	if len(note) <= maxNote {
+		return note
+	}
+	return strings.ToValidUTF8(note[:maxNote-3], "") + "..."
 }

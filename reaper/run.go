@@ -2,17 +2,18 @@ package reaper
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -49,7 +50,11 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
-	cacheOptions, err := cacheOptions()
+	optedIn, err := labels.Parse(o.NamespaceSelector)
+	if err != nil {
+		return nil, err
+	}
+	cacheOptions, err := cacheOptions(optedIn)
 	if err != nil {
 		return nil, err
 	}
@@ -71,42 +76,54 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 	if err := m.AddHealthzCheck("ping", func(*http.Request) error { return nil }); err != nil {
 		return nil, err
 	}
-	return m, m.AddReadyzCheck("pods", podsSynced(m))
+	return m, m.AddReadyzCheck("lists", listsSynced(m))
 }
 
-// podsSynced is the readiness: the label-scoped list of pods has arrived. A
-// replica that is not the leader keeps it too, to take over at once.
-func podsSynced(m manager.Manager) func(*http.Request) error {
+// listsSynced is the readiness: the lists of labelled pods and of namespaces
+// that opted in have arrived. A replica that is not the leader keeps them too, to
+// take over at once.
+func listsSynced(m manager.Manager) func(*http.Request) error {
 	return func(r *http.Request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 		defer cancel()
-		informer, err := m.GetCache().GetInformer(ctx, &corev1.Pod{})
-		if err != nil || !informer.HasSynced() {
-			return errors.New("the list of pods has not arrived yet: is the API server reachable, and may this service account list and watch pods?")
+		for kind, object := range map[string]client.Object{"pods": &corev1.Pod{}, "namespaces": namespaceMetadata()} {
+			informer, err := m.GetCache().GetInformer(ctx, object)
+			if err != nil || !informer.HasSynced() {
+				return fmt.Errorf("the list of %[1]s has not arrived yet: is the API server reachable, and may this service account list and watch %[1]s?", kind)
+			}
 		}
 		return nil
 	}
 }
 
 func addController(m manager.Manager, o Options) error {
-	now := clock.RealClock{}
+	notices := newNotices()
+	decider := decider{
+		rules: rules{strategy: o.StopStrategy, defaults: o.Defaults, adopt: o.Adopt},
+		clock: clock.RealClock{},
+		optedIn: func(ctx context.Context, namespace string) bool {
+			return m.GetCache().Get(ctx, client.ObjectKey{Name: namespace}, namespaceMetadata()) == nil
+		},
+	}
 	c, err := controller.New("pod", m, controller.Options{
 		MaxConcurrentReconciles: o.Workers,
 		// A write that fails is tried again soon: the pod's Job is waiting.
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
 		Reconciler: &reconciler{
-			client:   m.GetClient(),
-			clock:    now,
-			strategy: o.StopStrategy,
-			report:   &reporter{events: m.GetEventRecorder(name), metrics: newMetrics(ctrlmetrics.Registry)},
+			decider: decider,
+			client:  m.GetClient(),
+			report:  &reporter{events: m.GetEventRecorder(name), metrics: newMetrics(ctrlmetrics.Registry, notices), notices: notices},
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("creating the controller: %w", err)
 	}
-	pods := source.Kind(m.GetCache(), &corev1.Pod{}, enqueuer{clock: now, strategy: o.StopStrategy}.handler())
-	if err := c.Watch(pods); err != nil {
+	enqueuer := enqueuer{decider: decider, notices: notices}
+	if err := c.Watch(source.Kind(m.GetCache(), &corev1.Pod{}, enqueuer.pods())); err != nil {
 		return fmt.Errorf("watching pods: %w", err)
+	}
+	if err := c.Watch(source.Kind(m.GetCache(), namespaceMetadata(), enqueuer.namespaces(m.GetCache()))); err != nil {
+		return fmt.Errorf("watching namespaces: %w", err)
 	}
 	return nil
 }

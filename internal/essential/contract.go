@@ -28,8 +28,17 @@ const (
 	StoppedAnnotation = Label + "/stopped"
 
 	// StoppedCondition is the type of the pod condition that tells people why
-	// the reaper stopped the pod.
+	// the reaper stopped the pod, or, while it is False, why it will.
 	StoppedCondition = Label + "/Stopped"
+)
+
+// The policies that users set on a pod; see [Policies] for their meaning and
+// their values.
+const (
+	CompletionAnnotation = Label + "/completion"
+	OnFailureAnnotation  = Label + "/on-failure"
+	StopDelayAnnotation  = Label + "/stop-delay"
+	RetentionAnnotation  = Label + "/retention"
 )
 
 const (

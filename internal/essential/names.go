@@ -50,7 +50,7 @@ func Names(path *field.Path, value string, containers ContainerNames) (names []s
 				"is an init container; only a regular container can be essential; "+list()))
 		default:
 			errs = append(errs, field.Invalid(path, name,
-				"no such container; "+list()+containers.suggestion(name)))
+				"no such container; "+list()+suggestion(name, containers.Regular)))
 		}
 	}
 	return names, errs
@@ -77,11 +77,11 @@ func (c ContainerNames) regularList() string {
 	return "the pod has " + strings.Join(quoted, ", ")
 }
 
-// suggestion offers the container whose name is closest to the mistyped one, if
-// any is close enough to be a typing error: one edit for each three letters.
-func (c ContainerNames) suggestion(name string) string {
+// suggestion offers the candidate that is closest to the mistyped name, if any
+// is close enough to be a typing error: one edit for each three letters.
+func suggestion(name string, candidates []string) string {
 	best, bestDistance := "", (len(name)+2)/3+1
-	for _, candidate := range c.Regular[:min(len(c.Regular), maxCompared)] {
+	for _, candidate := range candidates[:min(len(candidates), maxCompared)] {
 		if len(candidate) > validation.DNS1123LabelMaxLength {
 			continue // not a container name: the API server will say so
 		}

@@ -2,7 +2,6 @@ package essential
 
 import (
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -31,43 +30,26 @@ func Stopped(pod *corev1.Pod) bool {
 }
 
 // Acknowledged reports whether the kubelet has written a status that knows of
-// the phase Succeeded. Until then it may still write an older one over it; from
-// then on it starts no container and keeps the phase.
+// the pod's terminal phase. Until then it may still write an older one over it;
+// from then on it starts no container and keeps the phase.
 func Acknowledged(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.ContainersReady {
-			return c.Reason == podCompleted
-		}
-	}
-	return false
+	c := Condition(pod, corev1.ContainersReady)
+	return c != nil && (c.Reason == podCompleted || c.Reason == podFailed)
 }
 
-// podCompleted is the reason that the kubelet gives the condition
-// ContainersReady of a succeeded pod (k8s.io/kubernetes/pkg/kubelet/status,
-// PodCompleted, which is not part of the API packages).
-const podCompleted = "PodCompleted"
+// The reasons that the kubelet gives the condition ContainersReady of a pod of
+// terminal phase (k8s.io/kubernetes/pkg/kubelet/status, PodCompleted and
+// PodFailed, which are not part of the API packages).
+const (
+	podCompleted = "PodCompleted"
+	podFailed    = "PodFailed"
+)
 
-// CompletedContainer returns the status of the first essential container that
-// has exited with code 0, or nil. It looks at the last state too: under
-// restartPolicy Always the kubelet restarts the container within the same
-// second, and the state itself may never be seen terminated.
-func CompletedContainer(pod *corev1.Pod) *corev1.ContainerStatus {
-	for i := range pod.Status.ContainerStatuses {
-		status := &pod.Status.ContainerStatuses[i]
-		if Completion(status) != nil && isEssential(pod, status.Name) {
-			return status
-		}
-	}
-	return nil
-}
-
-// Completion returns the container's exit with code 0, from its present state
-// or the one before, or nil. The exit code alone decides: the reason is a text
-// for people.
-func Completion(status *corev1.ContainerStatus) *corev1.ContainerStateTerminated {
-	for _, t := range []*corev1.ContainerStateTerminated{status.State.Terminated, status.LastTerminationState.Terminated} {
-		if t != nil && t.ExitCode == 0 {
-			return t
+// Condition returns the pod's condition of this type, or nil.
+func Condition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondition {
+	for i := range pod.Status.Conditions {
+		if c := &pod.Status.Conditions[i]; c.Type == kind {
+			return c
 		}
 	}
 	return nil
@@ -80,13 +62,4 @@ func Running(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Status.ContainerStatuses, running) ||
 		slices.ContainsFunc(pod.Status.InitContainerStatuses, running) ||
 		slices.ContainsFunc(pod.Status.EphemeralContainerStatuses, running)
-}
-
-func isEssential(pod *corev1.Pod, name string) bool {
-	for tracked := range strings.SplitSeq(pod.Annotations[TrackedAnnotation], TrackedSeparator) {
-		if tracked == name {
-			return true
-		}
-	}
-	return false
 }

@@ -2,8 +2,8 @@ package essential
 
 import (
 	"testing"
+	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -72,85 +72,21 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-func TestCompletedContainer(t *testing.T) {
+func TestAcknowledged(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pod  *podBuilder
-		want string // container; empty: none
+		want bool
 	}{
-		"it exited with code 0": {
-			aPod().tracked("main").container("main", exited(0)).container("proxy", running()), "main"},
-		"it was restarted since": {
-			aPod().tracked("main").container("main", running().after(0)), "main"},
-		"it waits to be restarted": {
-			aPod().tracked("main").container("main", waiting().after(0)), "main"},
-		"it failed after it had completed": {
-			aPod().tracked("main").container("main", exited(1).after(0)), "main"},
-		"it completed after it had failed": {
-			aPod().tracked("main").container("main", exited(0).after(137)), "main"},
-		"it exited with another code": {
-			aPod().tracked("main").container("main", exited(1)), ""},
-		"it was killed": {
-			aPod().tracked("main").container("main", exited(137)), ""},
-		"it failed and was restarted": {
-			aPod().tracked("main").container("main", running().after(2)), ""},
-		"it runs": {
-			aPod().tracked("main").container("main", running()), ""},
-		"it waits": {
-			aPod().tracked("main").container("main", waiting()), ""},
-		"the reason does not decide": {
-			aPod().tracked("main").container("main", exited(1).because("Completed")), ""},
-		"nor does it against": {
-			aPod().tracked("main").container("main", exited(0).because("Error")), "main"},
-		"no status yet": {
-			aPod().tracked("main"), ""},
-		"a sidecar that exited with code 0 does not count": {
-			aPod().tracked("main").container("main", running()).container("proxy", exited(0)), ""},
-		"nor does a container whose name begins alike": {
-			aPod().tracked("main").container("mai", exited(0)).container("main-2", exited(0)), ""},
-		"nor an init container": {
-			aPod().tracked("main").initContainer("main", exited(0)), ""},
-		"nor an ephemeral one": {
-			aPod().tracked("main").ephemeralContainer("main", exited(0)), ""},
-		"the first of several names": {
-			aPod().tracked("a,b").container("a", exited(0)).container("b", running()), "a"},
-		"the last of several names": {
-			aPod().tracked("a,b").container("a", running()).container("b", exited(0)), "b"},
-		"one of several names failed": {
-			aPod().tracked("a,b").container("a", exited(1)).container("b", exited(0)), "b"},
-		"none of several names": {
-			aPod().tracked("a,b").container("a", exited(1)).container("b", running()).container("c", exited(0)), ""},
-		"a pod that is not tracked": {
-			aPod().container("main", exited(0)), ""},
-		"the label does not stand for the annotation": {
-			aPod().labelled("main").container("main", exited(0)), ""},
+		"a succeeded pod":                    {aPod().conditioned(corev1.ContainersReady, corev1.ConditionFalse, "PodCompleted"), true},
+		"a failed pod":                       {aPod().conditioned(corev1.ContainersReady, corev1.ConditionFalse, "PodFailed"), true},
+		"a running pod":                      {aPod().conditioned(corev1.ContainersReady, corev1.ConditionFalse, "ContainersNotReady"), false},
+		"the reason of another condition":    {aPod().conditioned(corev1.PodReady, corev1.ConditionFalse, "PodCompleted"), false},
+		"no conditions, whatever the phase":  {aPod().phase(corev1.PodSucceeded), false},
+		"behind conditions of somebody else": {aPod().conditioned("example.com/x", corev1.ConditionTrue, "X").conditioned(corev1.ContainersReady, corev1.ConditionFalse, "PodCompleted"), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := ""
-			if status := CompletedContainer(tt.pod.build()); status != nil {
-				got = status.Name
-			}
-			if got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
-
-func TestCompletionIsTheLatestExitWithCode0(t *testing.T) {
-	for name, tt := range map[string]struct {
-		container *containerBuilder
-		want      *corev1.ContainerStateTerminated
-	}{
-		"of the state":                      {exited(0).because("now"), &corev1.ContainerStateTerminated{Reason: "now"}},
-		"of the state, not the last one":    {exited(0).because("now").after(0), &corev1.ContainerStateTerminated{Reason: "now"}},
-		"of the last state":                 {running().after(0), &corev1.ContainerStateTerminated{Reason: "before"}},
-		"of the last state after a failure": {exited(1).after(0), &corev1.ContainerStateTerminated{Reason: "before"}},
-		"none":                              {exited(1).after(1), nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			status := tt.container.status("main")
-			if diff := cmp.Diff(tt.want, Completion(&status)); diff != "" {
-				t.Errorf("completion (-want +got):\n%s", diff)
+			if got := Acknowledged(tt.pod.build()); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
 	}
@@ -202,6 +138,29 @@ func (b *podBuilder) phase(phase corev1.PodPhase) *podBuilder {
 	return b
 }
 
+func (b *podBuilder) conditioned(kind corev1.PodConditionType, status corev1.ConditionStatus, reason string) *podBuilder {
+	b.pod.Status.Conditions = append(b.pod.Status.Conditions, corev1.PodCondition{Type: kind, Status: status, Reason: reason})
+	return b
+}
+
+// restarting adds that all containers are being restarted since then.
+func (b *podBuilder) restarting(since time.Time) *podBuilder {
+	b.conditioned(corev1.AllContainersRestarting, corev1.ConditionTrue, "RestartAllContainers")
+	b.pod.Status.Conditions[len(b.pod.Status.Conditions)-1].LastTransitionTime = metav1.NewTime(since)
+	return b
+}
+
+func (b *podBuilder) policy(policy corev1.RestartPolicy) *podBuilder {
+	b.pod.Spec.RestartPolicy = policy
+	return b
+}
+
+// spec adds what the pod's template says of a container.
+func (b *podBuilder) spec(c corev1.Container) *podBuilder {
+	b.pod.Spec.Containers = append(b.pod.Spec.Containers, c)
+	return b
+}
+
 func (b *podBuilder) container(name string, c *containerBuilder) *podBuilder {
 	b.pod.Status.ContainerStatuses = append(b.pod.Status.ContainerStatuses, c.status(name))
 	return b
@@ -233,6 +192,11 @@ func exited(code int32) *containerBuilder {
 
 func (b *containerBuilder) because(reason string) *containerBuilder {
 	b.state.Terminated.Reason = reason
+	return b
+}
+
+func (b *containerBuilder) at(when time.Time) *containerBuilder {
+	b.state.Terminated.FinishedAt = metav1.NewTime(when)
 	return b
 }
 

@@ -1,0 +1,154 @@
+package essential
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Completion says which completions of several essential containers end the pod.
+type Completion string
+
+const (
+	CompletionAny Completion = "Any" // the first one
+	CompletionAll Completion = "All" // the last one of all
+)
+
+// OnFailure says what it means that an essential container failed for good.
+type OnFailure string
+
+const (
+	OnFailureIgnore OnFailure = "Ignore" // nothing
+	OnFailureStop   OnFailure = "Stop"   // the pod is stopped with the phase Failed
+)
+
+// Forever as a retention means that the pod is not deleted.
+const Forever time.Duration = math.MaxInt64
+
+// forever is [Forever] as users write it.
+const forever = "Forever"
+
+// Policies are what a user may decide about a pod, each by an annotation, and
+// the operator for all pods that say nothing.
+type Policies struct {
+	Completion Completion
+	OnFailure  OnFailure
+	// StopDelay is the time between completion (or failure for good) and stop,
+	// for sidecars to flush. Not negative.
+	StopDelay time.Duration
+	// Retention is the time between stop and deletion, to read logs; [Forever]:
+	// no deletion. Not negative.
+	Retention time.Duration
+}
+
+// DefaultPolicies are in force where neither user nor operator decides.
+func DefaultPolicies() Policies {
+	return Policies{Completion: CompletionAny, OnFailure: OnFailureIgnore}
+}
+
+// policyAnnotations are the annotations that Override reads, in the order in
+// which it complains.
+var policyAnnotations = []string{CompletionAnnotation, OnFailureAnnotation, StopDelayAnnotation, RetentionAnnotation}
+
+// Override returns the policies of a pod with these annotations, where p are
+// the operator's. A value that cannot be read leaves the operator's in force;
+// errs name its path below parent (nil for a pod itself) and what is allowed.
+func (p Policies) Override(parent *field.Path, annotations map[string]string) (policies Policies, errs field.ErrorList) {
+	for _, key := range policyAnnotations {
+		value, ok := annotations[key]
+		if !ok {
+			continue
+		}
+		if err := p.Set(key, value); err != nil {
+			errs = append(errs, field.Invalid(annotationPath(parent, key), shown(value), err.Error()))
+		}
+	}
+	return p, errs
+}
+
+// Set sets the policy that belongs to the annotation key. The error says what
+// is allowed; the policy is as before then.
+func (p *Policies) Set(key, value string) error {
+	switch key {
+	case CompletionAnnotation:
+		return oneOf(&p.Completion, value, CompletionAny, CompletionAll)
+	case OnFailureAnnotation:
+		return oneOf(&p.OnFailure, value, OnFailureIgnore, OnFailureStop)
+	case StopDelayAnnotation:
+		return duration(&p.StopDelay, value, "must be a duration such as 90s, 10m or 1h30m")
+	case RetentionAnnotation:
+		if value == forever {
+			p.Retention = Forever
+			return nil
+		}
+		return duration(&p.Retention, value, "must be a duration such as 90s, 10m or 1h30m, or "+forever)
+	default:
+		return fmt.Errorf("%s is not a policy", key)
+	}
+}
+
+// FormatRetention writes a retention as users do.
+func FormatRetention(d time.Duration) string {
+	if d == Forever {
+		return forever
+	}
+	return d.String()
+}
+
+func oneOf[T ~string](policy *T, value string, allowed ...T) error {
+	if !slices.Contains(allowed, T(value)) {
+		return fmt.Errorf("must be %s or %s", allowed[0], allowed[1])
+	}
+	*policy = T(value)
+	return nil
+}
+
+func duration(policy *time.Duration, value, must string) error {
+	d, err := time.ParseDuration(value)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s", must)
+	case d < 0:
+		return fmt.Errorf("must not be negative")
+	}
+	*policy = d
+	return nil
+}
+
+// UnknownAnnotations returns one sentence for each annotation that looks like
+// one of the contract's and is not: most likely mistyped, and without effect.
+func UnknownAnnotations(parent *field.Path, annotations map[string]string) (sentences []string) {
+	known := append([]string{TrackedAnnotation, StoppedAnnotation}, policyAnnotations...)
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		if !strings.HasPrefix(key, Label+"/") || slices.Contains(known, key) {
+			continue
+		}
+		if len(sentences) == maxListed {
+			return append(sentences, "further unknown annotations are ignored too")
+		}
+		hint := ""
+		if len(key) <= validation.DNS1123LabelMaxLength {
+			hint = suggestion(key, policyAnnotations)
+		}
+		sentences = append(sentences, fmt.Sprintf("%s: unknown annotation, ignored%s", annotationPath(parent, shown(key)), hint))
+	}
+	return sentences
+}
+
+func annotationPath(parent *field.Path, key string) *field.Path {
+	return parent.Child("metadata", "annotations").Key(key)
+}
+
+// shown bounds what a message repeats of a text that nobody has validated.
+func shown(text string) string {
+	if len(text) <= maxShown {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxShown], "") + "..."
+}

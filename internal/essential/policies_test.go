@@ -1,0 +1,119 @@
+package essential
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+func TestOverride(t *testing.T) {
+	operator := Policies{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: time.Second, Retention: time.Minute}
+	with := func(change func(*Policies)) Policies {
+		p := operator
+		change(&p)
+		return p
+	}
+	const notADuration = "must be a duration such as 90s, 10m or 1h30m"
+	for name, tt := range map[string]struct {
+		annotations map[string]string
+		want        Policies
+		errs        []string
+	}{
+		"no annotations":                {want: operator},
+		"annotations of somebody else":  {annotations: map[string]string{"example.com/completion": "Any"}, want: operator},
+		"completion Any":                {annotations: map[string]string{"essential-containers/completion": "Any"}, want: with(func(p *Policies) { p.Completion = CompletionAny })},
+		"on-failure Ignore":             {annotations: map[string]string{"essential-containers/on-failure": "Ignore"}, want: with(func(p *Policies) { p.OnFailure = OnFailureIgnore })},
+		"a stop-delay":                  {annotations: map[string]string{"essential-containers/stop-delay": "1m30s"}, want: with(func(p *Policies) { p.StopDelay = 90 * time.Second })},
+		"no stop-delay":                 {annotations: map[string]string{"essential-containers/stop-delay": "0"}, want: with(func(p *Policies) { p.StopDelay = 0 })},
+		"a retention":                   {annotations: map[string]string{"essential-containers/retention": "10m"}, want: with(func(p *Policies) { p.Retention = 10 * time.Minute })},
+		"a retention without end":       {annotations: map[string]string{"essential-containers/retention": "Forever"}, want: with(func(p *Policies) { p.Retention = math.MaxInt64 })},
+		"a completion that is none":     {annotations: map[string]string{"essential-containers/completion": "Some"}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "Some": must be Any or All`}},
+		"values are case sensitive":     {annotations: map[string]string{"essential-containers/on-failure": "stop"}, want: operator, errs: []string{`metadata.annotations[essential-containers/on-failure]: Invalid value: "stop": must be Ignore or Stop`}},
+		"an empty value is none":        {annotations: map[string]string{"essential-containers/completion": ""}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "": must be Any or All`}},
+		"a number without a unit":       {annotations: map[string]string{"essential-containers/stop-delay": "30"}, want: operator, errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "30": ` + notADuration}},
+		"a negative stop-delay":         {annotations: map[string]string{"essential-containers/stop-delay": "-1s"}, want: operator, errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "-1s": must not be negative`}},
+		"a negative retention":          {annotations: map[string]string{"essential-containers/retention": "-1s"}, want: operator, errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "-1s": must not be negative`}},
+		"days are no unit":              {annotations: map[string]string{"essential-containers/retention": "7d"}, want: operator, errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "7d": ` + notADuration + ", or Forever"}},
+		"a stop-delay without end":      {annotations: map[string]string{"essential-containers/stop-delay": "Forever"}, want: operator, errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "Forever": ` + notADuration}},
+		"more than 292 years":           {annotations: map[string]string{"essential-containers/retention": "3000000h"}, want: operator, errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "3000000h": ` + notADuration + ", or Forever"}},
+		"a long value is not repeated":  {annotations: map[string]string{"essential-containers/completion": strings.Repeat("x", 5000)}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "` + strings.Repeat("x", 100) + `...": must be Any or All`}},
+		"one bad value spares the rest": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/retention": "1h"}, want: with(func(p *Policies) { p.Retention = time.Hour }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`}},
+		"each bad value is told": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/on-failure": "x", "essential-containers/stop-delay": "x", "essential-containers/retention": "x"}, want: operator, errs: []string{
+			`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`,
+			`metadata.annotations[essential-containers/on-failure]: Invalid value: "x": must be Ignore or Stop`,
+			`metadata.annotations[essential-containers/stop-delay]: Invalid value: "x": ` + notADuration,
+			`metadata.annotations[essential-containers/retention]: Invalid value: "x": ` + notADuration + ", or Forever"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, errs := operator.Override(nil, tt.annotations)
+			var texts []string
+			for _, err := range errs {
+				texts = append(texts, err.Error())
+			}
+			if diff := cmp.Diff(tt.errs, texts); diff != "" {
+				t.Errorf("errors (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("policies (-want +got):\n%s", diff)
+			}
+		})
+	}
+	template := field.NewPath("spec", "template")
+	if _, errs := operator.Override(template, map[string]string{CompletionAnnotation: "x"}); len(errs) != 1 ||
+		errs[0].Field != "spec.template.metadata.annotations[essential-containers/completion]" {
+		t.Errorf("below a template: %v", errs)
+	}
+}
+
+func TestDefaultPolicies(t *testing.T) {
+	want := Policies{Completion: "Any", OnFailure: "Ignore"}
+	if got := DefaultPolicies(); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestSetRefusesWhatIsNoPolicy(t *testing.T) {
+	var p Policies
+	if err := p.Set(TrackedAnnotation, "main"); err == nil || p != (Policies{}) {
+		t.Errorf("got error %v, policies %+v", err, p)
+	}
+}
+
+func TestFormatRetention(t *testing.T) {
+	for d, want := range map[time.Duration]string{Forever: "Forever", 0: "0s", 90 * time.Second: "1m30s"} {
+		if got := FormatRetention(d); got != want {
+			t.Errorf("%d: got %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestUnknownAnnotations(t *testing.T) {
+	for name, tt := range map[string]struct {
+		annotations map[string]string
+		want        []string
+	}{
+		"none":                            {},
+		"all that are known":              {annotations: map[string]string{TrackedAnnotation: "", StoppedAnnotation: "", CompletionAnnotation: "", OnFailureAnnotation: "", StopDelayAnnotation: "", RetentionAnnotation: ""}},
+		"another prefix":                  {annotations: map[string]string{"essential-containers.example.com/x": "", "essential-containers": ""}},
+		"a typing error":                  {annotations: map[string]string{"essential-containers/retantion": ""}, want: []string{`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`}},
+		"nothing like any, in some order": {annotations: map[string]string{"essential-containers/yyyyyyyyyyyyyyyyyyyyy": "", "essential-containers/xxxxxxxxxxxxxxxxxxxxx": ""}, want: []string{`metadata.annotations[essential-containers/xxxxxxxxxxxxxxxxxxxxx]: unknown annotation, ignored`, `metadata.annotations[essential-containers/yyyyyyyyyyyyyyyyyyyyy]: unknown annotation, ignored`}},
+		"a long one is shortened":         {annotations: map[string]string{"essential-containers/" + strings.Repeat("x", 500): ""}, want: []string{`metadata.annotations[essential-containers/` + strings.Repeat("x", 79) + `...]: unknown annotation, ignored`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, UnknownAnnotations(nil, tt.annotations)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	many := map[string]string{}
+	for i := range 1000 {
+		many["essential-containers/"+strings.Repeat("x", i+1)] = ""
+	}
+	if got := UnknownAnnotations(nil, many); len(got) != maxListed+1 || got[maxListed] != "further unknown annotations are ignored too" {
+		t.Errorf("of 1000, %d are told, at last %q", len(got), got[len(got)-1])
+	}
+}

@@ -1,0 +1,209 @@
+package reaper
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+)
+
+// life is a pod that lives through whatever a kubelet may do to it, beside a
+// record, kept by other means than its status, of what really happened.
+type life struct {
+	pod        *corev1.Pod
+	rules      rules
+	essentials []string
+	now        time.Time
+
+	everCompleted map[string]bool // exit code 0 at any time
+	failedForGood map[string]bool
+	due           Decision // the first decision that acted
+	gone          bool     // deleted
+}
+
+func newLife(t *rapid.T) *life {
+	names := []string{"a", "b", "c", "d"}[:rapid.IntRange(1, 4).Draw(t, "containers")]
+	l := &life{
+		now:           now,
+		essentials:    names[:rapid.IntRange(1, len(names)).Draw(t, "essentials")],
+		everCompleted: map[string]bool{}, failedForGood: map[string]bool{},
+		rules: rules{
+			strategy: rapid.SampledFrom([]Strategy{Complete, DeleteOnly}).Draw(t, "strategy"),
+			defaults: essential.Policies{
+				Completion: rapid.SampledFrom([]essential.Completion{essential.CompletionAny, essential.CompletionAll}).Draw(t, "default completion"),
+				OnFailure:  rapid.SampledFrom([]essential.OnFailure{essential.OnFailureIgnore, essential.OnFailureStop}).Draw(t, "default on-failure"),
+			},
+		},
+		pod: &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u", Labels: map[string]string{}, Annotations: map[string]string{"example.com/a": "b"}},
+			Spec:       corev1.PodSpec{RestartPolicy: rapid.SampledFrom([]corev1.RestartPolicy{"Never", "OnFailure", "Always"}).Draw(t, "restartPolicy")},
+			Status:     corev1.PodStatus{Phase: corev1.PodRunning},
+		},
+	}
+	l.pod.Labels[essential.Label] = strings.Join(l.essentials, essential.NameSeparator)
+	l.pod.Annotations[essential.TrackedAnnotation] = strings.Join(l.essentials, essential.TrackedSeparator)
+	for _, policy := range [][]string{
+		{completionKey, "Any", "All", "bad"}, {onFailureKey, "Ignore", "Stop", "bad"},
+		{stopDelayKey, "0s", "30s", "bad"}, {retentionKey, "0s", "10m", "Forever", "bad"},
+	} {
+		if key := policy[0]; rapid.Bool().Draw(t, "has "+key) {
+			l.pod.Annotations[key] = rapid.SampledFrom(policy[1:]).Draw(t, key)
+		}
+	}
+	for _, name := range names {
+		c := corev1.Container{Name: name, Image: "i"}
+		if rapid.Bool().Draw(t, name+" has a policy") {
+			c.RestartPolicy = new(rapid.SampledFrom([]corev1.ContainerRestartPolicy{"Never", "OnFailure", "Always"}).Draw(t, name+" policy"))
+			if rapid.Bool().Draw(t, name+" has a rule") {
+				c.RestartPolicyRules = []corev1.ContainerRestartRule{{Action: corev1.ContainerRestartRuleActionRestart, ExitCodes: &corev1.ContainerRestartRuleOnExitCodes{
+					Operator: rapid.SampledFrom([]corev1.ContainerRestartRuleOnExitCodesOperator{"In", "NotIn"}).Draw(t, name+" operator"), Values: []int32{1},
+				}}}
+			}
+		}
+		l.pod.Spec.Containers = append(l.pod.Spec.Containers, c)
+		l.pod.Status.ContainerStatuses = append(l.pod.Status.ContainerStatuses, corev1.ContainerStatus{
+			Name: name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		})
+	}
+	return l
+}
+
+// exit lets a running container end, with the kubelet's consequences.
+func (l *life) exit(t *rapid.T) {
+	i := rapid.IntRange(0, len(l.pod.Spec.Containers)-1).Draw(t, "which")
+	status, c := &l.pod.Status.ContainerStatuses[i], l.pod.Spec.Containers[i]
+	if status.State.Running == nil {
+		t.Skip("does not run")
+	}
+	code := rapid.SampledFrom([]int32{0, 0, 1, 2}).Draw(t, "exit code")
+	status.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, FinishedAt: metav1.NewTime(l.now)}}
+	if code == 0 {
+		l.everCompleted[c.Name] = true
+	} else if !restartedByTheKubelet(c, l.pod.Spec.RestartPolicy, code) {
+		l.failedForGood[c.Name] = true
+	}
+}
+
+// restart starts an ended container again, if its policies say so.
+func (l *life) restart(t *rapid.T) {
+	i := rapid.IntRange(0, len(l.pod.Spec.Containers)-1).Draw(t, "which")
+	status := &l.pod.Status.ContainerStatuses[i]
+	ended := status.State.Terminated
+	if ended == nil || !restartedByTheKubelet(l.pod.Spec.Containers[i], l.pod.Spec.RestartPolicy, ended.ExitCode) {
+		t.Skip("stays as it is")
+	}
+	status.LastTerminationState = corev1.ContainerState{Terminated: ended}
+	status.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+}
+
+// restartedByTheKubelet is the documentation's rule, written down once more.
+func restartedByTheKubelet(c corev1.Container, policy corev1.RestartPolicy, code int32) bool {
+	if c.RestartPolicy != nil {
+		for _, rule := range c.RestartPolicyRules {
+			if slices.Contains(rule.ExitCodes.Values, code) == (rule.ExitCodes.Operator == "In") {
+				return true
+			}
+		}
+		policy = corev1.RestartPolicy(*c.RestartPolicy)
+	}
+	return policy == "Always" || policy == "OnFailure" && code != 0
+}
+
+// finished reports whether what really happened allows the phase.
+func (l *life) finished(phase corev1.PodPhase, policies essential.Policies) bool {
+	completed := func(name string) bool { return l.everCompleted[name] }
+	switch {
+	case phase == corev1.PodFailed:
+		return policies.OnFailure == essential.OnFailureStop && slices.ContainsFunc(l.essentials, func(name string) bool { return l.failedForGood[name] })
+	case policies.Completion == essential.CompletionAll:
+		return !slices.ContainsFunc(l.essentials, func(name string) bool { return !completed(name) })
+	default:
+		return slices.ContainsFunc(l.essentials, completed)
+	}
+}
+
+// act does to the pod what the reaper's patch does.
+func (l *life) act(d Decision) {
+	status := corev1.ConditionTrue
+	switch d.Action {
+	case Delay:
+		status = corev1.ConditionFalse
+	case Stop, StopAgain:
+		l.pod.Annotations[essential.StoppedAnnotation] = l.now.Format(time.RFC3339Nano)
+		l.pod.Status.Phase = d.Phase
+	case Delete:
+		l.gone = true
+		return
+	default:
+		return
+	}
+	if c := essential.Condition(l.pod, essential.StoppedCondition); c != nil {
+		c.Status = status
+		return
+	}
+	l.pod.Status.Conditions = append(l.pod.Status.Conditions, corev1.PodCondition{
+		Type: essential.StoppedCondition, Status: status, Reason: reasonOf(d.Phase), Message: d.Because, LastTransitionTime: metav1.NewTime(l.now.Truncate(time.Second)),
+	})
+}
+
+// check decides, and compares with what really happened.
+func (l *life) check(t *rapid.T) {
+	if l.gone {
+		return
+	}
+	d := decide(l.pod, true, l.rules, l.now)
+	policies, _ := l.rules.defaults.Override(nil, l.pod.Annotations)
+
+	trimmed, err := trim(l.pod.DeepCopy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(d, decide(trimmed.(*corev1.Pod), true, l.rules, l.now)); diff != "" {
+		t.Fatalf("decision on the whole pod (-) and on the trimmed one (+):\n%s", diff)
+	}
+	if d.Action != Leave && l.due.Action == Leave && !l.finished(d.Phase, policies) {
+		t.Fatalf("%s as %s although its essential containers have not finished: %s", d.Action, d.Phase, l)
+	}
+	if l.due.Action != Leave {
+		if d.Action == Leave && d.At.IsZero() && !essential.EndsByItself(l.pod) && !essential.Terminal(l.pod) {
+			t.Fatalf("was due (%s), and is no longer: %s", l.due.Action, l)
+		}
+		if (d.Action == Stop || d.Action == StopAgain) && d.Phase != l.due.Phase {
+			t.Fatalf("was due as %s, and now as %s: %s", l.due.Phase, d.Phase, l)
+		}
+	}
+	if l.due.Action == Leave && d.Action != Leave {
+		l.due = d
+	}
+	l.act(d)
+}
+
+func (l *life) String() string {
+	return fmt.Sprintf("%+v, annotations %v, status %+v", l.rules, l.pod.Annotations, l.pod.Status)
+}
+
+// TestDecisionsAboutAnyLife: whatever a pod lives through, no decision acts
+// before its essential containers have finished; once it is due, it stays due,
+// with the same phase; and the trimmed cache decides the same.
+func TestDecisionsAboutAnyLife(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := newLife(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"a container exits": l.exit,
+			"one is restarted":  l.restart,
+			"time passes": func(t *rapid.T) {
+				l.now = l.now.Add(time.Duration(rapid.IntRange(1, 100).Draw(t, "seconds")) * time.Second)
+			},
+			"the phase goes back": func(*rapid.T) { l.pod.Status.Phase = corev1.PodRunning },
+			"":                    l.check,
+		})
+	})
+}
