@@ -41,7 +41,8 @@ type Decision struct {
 	// At is when a Leave could turn into something else although the pod does
 	// not change. Zero: never.
 	At time.Time
-	// Phase is the terminal phase for Delay, Stop and StopAgain.
+	// Phase is the terminal phase that the pod has earned, for all actions but
+	// Adopt.
 	Phase corev1.PodPhase
 	// Because says what makes the pod due, and for StopAgain, what is wrong. One
 	// sentence for people, without a full stop. Empty for a Delete that follows
@@ -119,7 +120,11 @@ func decideTracked(pod *corev1.Pod, policies essential.Policies, strategy Strate
 		if outcome.Phase != corev1.PodSucceeded {
 			return Decision{}
 		}
-		return decideDeletion(pod, ended(pod), policies.Retention, now)
+		d := decideDeletion(pod, ended(pod), policies.Retention, now)
+		if d.Action == Delete {
+			d.Phase, d.Because = outcome.Phase, outcome.By.String()
+		}
+		return d
 	case essential.EndsByItself(pod):
 		return Decision{}
 	}

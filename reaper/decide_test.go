@@ -122,7 +122,7 @@ var decisions = map[string]struct {
 
 	// After the stop.
 	"all containers ended by themselves": {
-		pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(succeeded), want: Decision{Action: Delete}},
+		pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(succeeded), want: Decision{Action: Delete, Phase: succeeded, Because: completed}},
 	"all ended by themselves, the retention counts from then": {
 		pod:  aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(succeeded).annotated(retentionKey, "10m"),
 		want: Decision{At: now.Add(10 * time.Minute)}},

@@ -63,15 +63,29 @@ func (o *Options) BindFlags(fs *flag.FlagSet) {
 		"label `selector` of the namespaces that opted in; must say the same as the webhook's configuration; empty selects all")
 	o.Defaults = essential.DefaultPolicies()
 	for _, policy := range []struct{ flag, annotation, usage string }{
-		{"default-completion", essential.CompletionAnnotation, "which completions of several essential containers end a pod: `Any|All` (default Any)"},
-		{"default-on-failure", essential.OnFailureAnnotation, "what it means that one failed and is not restarted: `Ignore|Stop`;\n" +
-			"Stop stops the pod with the phase Failed (default Ignore)"},
-		{"default-stop-delay", essential.StopDelayAnnotation, "`time` between completion and stop, for sidecars to flush (default 0s)"},
-		{"default-retention", essential.RetentionAnnotation, "`time` between stop and deletion, to read logs, or Forever (default 0s)"},
+		{"default-completion", essential.CompletionAnnotation, "which completions of several essential containers end a pod, `Any|All`"},
+		{"default-on-failure", essential.OnFailureAnnotation, "what it means that one failed and is not restarted, `Ignore|Stop`: Stop gives the pod the phase Failed"},
+		{"default-stop-delay", essential.StopDelayAnnotation, "`time` between completion and stop, for sidecars to flush"},
+		{"default-retention", essential.RetentionAnnotation, "`time` between stop and deletion, to read logs, or Forever"},
 	} {
-		fs.Func(policy.flag, policy.usage+"; the annotation "+policy.annotation+" of a pod overrides it",
-			func(value string) error { return o.Defaults.Set(policy.annotation, value) })
+		fs.Var(policyFlag{&o.Defaults, policy.annotation}, policy.flag,
+			policy.usage+"; the annotation "+policy.annotation+" of a pod overrides it")
 	}
+}
+
+// policyFlag is the flag of one policy's default.
+type policyFlag struct {
+	policies   *essential.Policies
+	annotation string
+}
+
+func (f policyFlag) Set(value string) error { return f.policies.Set(f.annotation, value) }
+
+func (f policyFlag) String() string {
+	if f.policies == nil {
+		return "" // the flag package's own zero value
+	}
+	return f.policies.Get(f.annotation)
 }
 
 // Validate names the first flag whose value is wrong.

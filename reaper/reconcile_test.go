@@ -213,7 +213,7 @@ func TestPlainDeletionTellsWhy(t *testing.T) {
 	if len(s.writes) != 1 || !strings.HasPrefix(s.writes[0].what, "delete") {
 		t.Errorf("writes %v", s.writes)
 	}
-	if event := <-s.told.Events; !strings.Contains(event, "Normal EssentialContainerCompleted "+completed+"; deleting the pod (stop strategy Delete)") {
+	if event := <-s.told.Events; !strings.Contains(event, "Normal EssentialContainerCompleted "+completed+"; deleting the pod") {
 		t.Errorf("got event %q", event)
 	}
 }

@@ -85,9 +85,8 @@ func (r *reporter) done(ctx context.Context, pod *corev1.Pod, d Decision) {
 		logger.Info("Stopped pod again", "because", d.Because, "phase", d.Phase)
 	case Delete:
 		r.metrics.deleted.Inc()
-		if d.Because != "" { // plain deletion: no stop has told why
-			r.tell(pod, eventType(d.Phase), reasonOf(d.Phase), deletingAction,
-				fmt.Sprintf("%s; deleting the pod (stop strategy %s)", d.Because, DeleteOnly))
+		if d.Because != "" { // no stop has told why
+			r.tell(pod, eventType(d.Phase), reasonOf(d.Phase), deletingAction, d.Because+"; deleting the pod")
 		}
 		logger.Info("Deleted pod", "because", d.Because)
 	}

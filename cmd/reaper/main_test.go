@@ -1,9 +1,12 @@
 package main
 
 import (
+	"flag"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/essential-containers/essential-containers/internal/reference"
 )
 
 func TestRun(t *testing.T) {
@@ -37,4 +40,10 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestReferenceListsTheFlags(t *testing.T) {
+	flags := flag.NewFlagSet("reaper", flag.ContinueOnError)
+	newCommand().Bind(flags)
+	reference.Table(t, "### `reaper`", reference.Flags(flags))
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"flag"
 	"strings"
 	"testing"
+
+	"github.com/essential-containers/essential-containers/internal/reference"
 )
 
 func TestRun(t *testing.T) {
@@ -50,4 +53,10 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestReferenceListsTheFlags(t *testing.T) {
+	flags := flag.NewFlagSet("webhook", flag.ContinueOnError)
+	newCommand().Bind(flags)
+	reference.Table(t, "### `webhook`", reference.Flags(flags))
 }

@@ -93,12 +93,23 @@ func (p *Policies) Set(key, value string) error {
 	}
 }
 
-// FormatRetention writes a retention as users do.
-func FormatRetention(d time.Duration) string {
-	if d == Forever {
-		return forever
+// Get returns the policy that belongs to the annotation key as Set takes it.
+func (p Policies) Get(key string) string {
+	switch key {
+	case CompletionAnnotation:
+		return string(p.Completion)
+	case OnFailureAnnotation:
+		return string(p.OnFailure)
+	case StopDelayAnnotation:
+		return p.StopDelay.String()
+	case RetentionAnnotation:
+		if p.Retention == Forever {
+			return forever
+		}
+		return p.Retention.String()
+	default:
+		return ""
 	}
-	return d.String()
 }
 
 func oneOf[T ~string](policy *T, value string, allowed ...T) error {

@@ -83,11 +83,27 @@ func TestSetRefusesWhatIsNoPolicy(t *testing.T) {
 	}
 }
 
-func TestFormatRetention(t *testing.T) {
-	for d, want := range map[time.Duration]string{Forever: "Forever", 0: "0s", 90 * time.Second: "1m30s"} {
-		if got := FormatRetention(d); got != want {
-			t.Errorf("%d: got %s, want %s", d, got, want)
+func TestWhatIsGotCanBeSet(t *testing.T) {
+	for _, want := range []Policies{
+		DefaultPolicies(),
+		{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: 90 * time.Second, Retention: Forever},
+		{Completion: CompletionAny, OnFailure: OnFailureStop, Retention: time.Hour + time.Millisecond},
+	} {
+		var got Policies
+		for _, key := range policyAnnotations {
+			if err := got.Set(key, want.Get(key)); err != nil {
+				t.Errorf("%s: %v", key, err)
+			}
 		}
+		if got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	if got := (Policies{Retention: Forever}).Get(RetentionAnnotation); got != "Forever" {
+		t.Errorf("a retention without end reads %q", got)
+	}
+	if got := DefaultPolicies().Get(TrackedAnnotation); got != "" {
+		t.Errorf("what is no policy reads %q", got)
 	}
 }
 

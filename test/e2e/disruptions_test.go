@@ -46,12 +46,7 @@ func (s *scene) components(component string) []corev1.Pod {
 
 func (s *scene) scaleReaper(replicas int) {
 	s.Helper()
-	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
-	s.must(cluster.Patch(s.ctx, releaseDeployment(kube.ReaperDeployment), client.RawPatch(types.MergePatchType, patch)))
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		pods := s.components("reaper")
-		return len(pods) == replicas, fmt.Sprintf("%d reapers, want %d", len(pods), replicas)
-	}))
+	s.scale(kube.ReaperDeployment, "reaper", replicas)
 }
 
 func testReaperDown(t *testing.T) {
@@ -244,7 +239,7 @@ func testStopStrategyDelete(t *testing.T) {
 	s.awaitGone(pod)
 	s.countStopped("plain", 1)
 	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		return s.countEvents(deleting, "EssentialContainerCompletedDeleted") == 1, "no event tells why the pod was deleted"
+		return s.countEvents(deleting, "EssentialContainerCompleted") == 1, "no event tells why the pod was deleted"
 	}))
 }
 

@@ -35,6 +35,17 @@ func TestEndToEnd(t *testing.T) {
 		"SlowSidecar":            testSlowSidecar,
 		"CrashLoopingSidecar":    testCrashLoopingSidecar,
 		"OverwrittenPhase":       testOverwrittenPhase,
+		"FailureStops":           testFailureStops,
+		"OutOfMemory":            testOutOfMemory,
+		"CannotRun":              testCannotRun,
+		"DeadlineExceeded":       testDeadlineExceeded,
+		"RestartRules":           testRestartRules,
+		"AllEssentialContainers": testAllEssentialContainers,
+		"StopDelay":              testStopDelay,
+		"Retention":              testRetention,
+		"PolicyEdited":           testPolicyEdited,
+		"NativeSidecar":          testNativeSidecar,
+		"InjectedSidecars":       testInjectedSidecars,
 	})
 	parallel("Waits", map[string]func(*testing.T){
 		"SidecarEndsFirst":            testSidecarEndsFirst,
@@ -47,6 +58,12 @@ func TestEndToEnd(t *testing.T) {
 		"StaticPod":                   testStaticPod,
 		"BroughtAnnotations":          testBroughtAnnotations,
 		"RejectsPods":                 testRejectsPods,
+		"RejectsPolicies":             testRejectsPolicies,
+		"RejectsWorkloads":            testRejectsWorkloads,
+		"RejectsCronJobAtApply":       testRejectsCronJobAtApply,
+		"WorkloadFromBefore":          testWorkloadFromBefore,
+		"Untracked":                   testUntracked,
+		"TrackingCannotBeForged":      testTrackingCannotBeForged,
 		"RejectsPodsThroughAJob":      testRejectsPodsThroughAJob,
 		"WarnsOfOneContainer":         testWarnsOfOneContainer,
 		"RestrictedPodSecurity":       testRestrictedPodSecurity,
@@ -58,7 +75,10 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("Burst", testBurst)
 	t.Run("ReaperDown", testReaperDown)
 	t.Run("LeaderKilled", testLeaderKilled)
+	t.Run("RetentionAcrossRestart", testRetentionAcrossRestart)
+	t.Run("KubeletDown", testKubeletDown)
 	t.Run("CertificateRenewed", testCertificateRenewed)
+	t.Run("Adoption", testAdoption)
 	t.Run("StopStrategyDelete", testStopStrategyDelete)
 	t.Run("Uninstall", func(t *testing.T) { testUninstall(t, before) })
 }

@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -215,14 +216,24 @@ func (s *scene) countStopped(prefix string, want int) {
 	}
 }
 
-// countEvents counts the events with this reason about a pod.
-func (s *scene) countEvents(pod *corev1.Pod, reason string) int {
+// events are those about the object with this UID.
+func (s *scene) events(about types.UID) (found []eventsv1.Event) {
 	s.Helper()
 	var events eventsv1.EventList
 	s.must(cluster.List(s.ctx, &events, client.InNamespace(s.namespace)))
-	count := 0
 	for _, e := range events.Items {
-		if e.Regarding.UID == pod.UID && e.Reason == reason {
+		if e.Regarding.UID == about {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// countEvents counts the events with this reason about a pod.
+func (s *scene) countEvents(pod *corev1.Pod, reason string) (count int) {
+	s.Helper()
+	for _, e := range s.events(pod.UID) {
+		if e.Reason == reason {
 			count++
 		}
 	}

@@ -220,9 +220,12 @@ func testRejectsPods(t *testing.T) {
 }
 
 func testRejectsPodsThroughAJob(t *testing.T) {
-	s := newScene(t, true)
+	s := newScene(t, false) // where the Job itself is not checked
 	job := kube.Job(s.namespace, "typo", kube.Template(corev1.RestartPolicyNever, new("mian"), kube.Main("true"), kube.Sidecar("proxy")))
+	job.Spec.Suspend = new(true)
 	s.create(job)
+	s.optIn(s.namespace)
+	s.must(cluster.Patch(s.ctx, job, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"suspend":false}}`))))
 	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
 		var events eventsv1.EventList
 		if err := cluster.List(ctx, &events, client.InNamespace(s.namespace)); err != nil {

@@ -1,0 +1,20 @@
+package essential
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/essential-containers/essential-containers/internal/reference"
+)
+
+func TestReferenceListsTheKeys(t *testing.T) {
+	want := append([]string{Label, Label, TrackedAnnotation, StoppedAnnotation}, policyAnnotations...)
+	got := reference.FirstColumn(t, "## Labels and annotations")
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("keys of the code (-) and of docs/reference.md (+):\n%s", diff)
+	}
+}

@@ -1,0 +1,249 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+// typo is what everybody is told who writes mian for main.
+const typo = `Invalid value: "mian": no such container; the pod has "main", "proxy"; did you mean "main"?`
+
+func testRejectsPolicies(t *testing.T) {
+	s := newScene(t, true)
+	for annotation, want := range map[string]string{
+		essential.CompletionAnnotation: "must be Any or All",
+		essential.OnFailureAnnotation:  "must be Ignore or Stop",
+		essential.StopDelayAnnotation:  "must be a duration such as 90s, 10m or 1h30m",
+		essential.RetentionAnnotation:  "must be a duration such as 90s, 10m or 1h30m, or Forever",
+	} {
+		want = "metadata.annotations[" + annotation + `]: Invalid value: "nonsense": ` + want
+		err := cluster.Create(s.ctx, kube.Pod(s.namespace, "rejected", annotated(stuck(corev1.RestartPolicyNever), annotation, "nonsense")))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want one with %s", err, want)
+		}
+	}
+}
+
+// workloads are one of each kind, with this template.
+func workloads(namespace string, template corev1.PodTemplateSpec) map[string]client.Object {
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: "workload"}
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "workload"}}
+	forJobs := *template.DeepCopy()
+	forJobs.Spec.RestartPolicy = corev1.RestartPolicyNever
+	if template.Labels == nil {
+		template.Labels = map[string]string{}
+	}
+	template.Labels["app"], template.Spec.RestartPolicy = "workload", corev1.RestartPolicyAlways
+	return map[string]client.Object{
+		"spec.template.":                  &batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Template: forJobs}},
+		"spec.jobTemplate.spec.template.": &batchv1.CronJob{ObjectMeta: meta, Spec: batchv1.CronJobSpec{Schedule: "0 0 1 1 *", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: forJobs}}}},
+		"Deployment spec.template.":       &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: selector, Template: template}},
+		"ReplicaSet spec.template.":       &appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template}},
+		"StatefulSet spec.template.":      &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template}},
+		"DaemonSet spec.template.":        &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template}},
+	}
+}
+
+// A typing error is told to whoever applies the workload, not only in an event
+// of its controller.
+func testRejectsWorkloads(t *testing.T) {
+	s := newScene(t, true)
+	template := func(label string) corev1.PodTemplateSpec {
+		return kube.Template(corev1.RestartPolicyNever, &label, kube.Main("true"), kube.Sidecar("proxy"))
+	}
+	for kind, workload := range workloads(s.namespace, template("mian")) {
+		path := kind[strings.LastIndex(kind, " ")+1:]
+		want := path + "metadata.labels[essential-containers]: " + typo
+		if err := cluster.Create(s.ctx, workload, client.DryRunAll); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got error %v, want one with %s", kind, err, want)
+		}
+	}
+	for kind, workload := range workloads(s.namespace, annotated(template("main"), essential.OnFailureAnnotation, "stop")) {
+		if err := cluster.Create(s.ctx, workload, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "must be Ignore or Stop") {
+			t.Errorf("%s with a bad policy: got error %v", kind, err)
+		}
+	}
+	for kind, workload := range workloads(s.namespace, template("main")) {
+		if err := cluster.Create(s.ctx, workload, client.DryRunAll); err != nil {
+			t.Errorf("%s: got error %v", kind, err)
+		}
+	}
+}
+
+// kubectl apply of a CronJob with a typing error fails there and then.
+func testRejectsCronJobAtApply(t *testing.T) {
+	s := newScene(t, true)
+	apply := exec.CommandContext(s.ctx, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "apply", "-f", "-")
+	apply.Stdin = strings.NewReader(`
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        metadata: {labels: {essential-containers: mian}}
+        spec:
+          restartPolicy: Never
+          containers:
+          - {name: main, image: "example.com/main:1"}
+          - {name: proxy, image: "example.com/proxy:1"}
+`)
+	output, err := apply.CombinedOutput()
+	if err == nil || !strings.Contains(string(output), "spec.jobTemplate.spec.template.metadata.labels[essential-containers]: "+typo) {
+		t.Errorf("kubectl apply: %v\n%s", err, output)
+	}
+}
+
+// What was there before the namespace opted in can be scaled and deleted, but
+// not given another wrong template; its pods are rejected.
+func testWorkloadFromBefore(t *testing.T) {
+	s := newScene(t, false)
+	template := kube.Template(corev1.RestartPolicyAlways, new("mian"), kube.Main("true"), kube.Sidecar("proxy"))
+	template.Labels["app"] = "old"
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "old"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: new(int32(0)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "old"}}, Template: template,
+		},
+	}
+	s.create(deployment)
+	s.optIn(s.namespace)
+	patch := func(body string) error {
+		return cluster.Patch(s.ctx, deployment, client.RawPatch(types.StrategicMergePatchType, []byte(body)))
+	}
+	s.must(patch(`{"spec":{"replicas":1}}`))
+	s.must(patch(`{"metadata":{"finalizers":["example.com/wait"]}}`))
+	if err := patch(`{"spec":{"template":{"metadata":{"annotations":{"changed":"yes"}}}}}`); err == nil || !strings.Contains(err.Error(), typo) {
+		t.Errorf("a changed template with the old mistake: %v", err)
+	}
+	s.must(cluster.Delete(s.ctx, deployment))
+	s.must(patch(`{"metadata":{"finalizers":null}}`))
+}
+
+// optIn lets the namespace take part from now on.
+func (s *scene) optIn(namespace string) {
+	s.Helper()
+	s.must(cluster.Patch(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":"enabled"}}}`))))
+}
+
+// as is a client of somebody else; every group may do everything, so that only
+// admission can say no.
+func as(t testing.TB, user string, groups ...string) client.Client {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
+	config.WarningHandlerWithContext = rest.NoWarnings{}
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const reaperUser = "system:serviceaccount:" + kube.Release + ":" + kube.ReaperDeployment
+
+// Nobody but the webhook and the reaper writes their annotations, and the
+// reaper touches no other pods than tracked ones.
+func testTrackingCannotBeForged(t *testing.T) {
+	s := newScene(t, true)
+	outside := s.namespace + "-outside"
+	s.must(cluster.CreateNamespace(s.ctx, outside, false))
+	t.Cleanup(func() { deleteNamespaces(t, outside) })
+	lasting := func(namespace, name string, label *string) *corev1.Pod {
+		pod := kube.Pod(namespace, name, kube.Template(corev1.RestartPolicyNever, label, kube.Sidecar("main"), kube.Sidecar("proxy")))
+		s.create(pod)
+		return pod
+	}
+	tracked, plain, untracked := lasting(s.namespace, "tracked", new("main")), lasting(s.namespace, "plain", nil), lasting(outside, "untracked", new("main"))
+
+	admin, reaper := as(t, "mallory", "system:masters"), as(t, reaperUser)
+	metadata := func(c client.Client, pod *corev1.Pod, body string) error {
+		return c.Patch(s.ctx, pod.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(body)), client.DryRunAll)
+	}
+	status := func(c client.Client, pod *corev1.Pod, body string) error {
+		return c.Status().Patch(s.ctx, pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, []byte(body)), client.DryRunAll)
+	}
+	create := func(namespace string, label *string, pairs ...string) error {
+		return admin.Create(s.ctx, kube.Pod(namespace, "forged", annotated(kube.Template(corev1.RestartPolicyNever, label, kube.Main("true"), kube.Sidecar("proxy")), pairs...)), client.DryRunAll)
+	}
+	bind := func(pod *corev1.Pod, pairs ...string) error {
+		meta := metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, Annotations: annotated(corev1.PodTemplateSpec{}, pairs...).Annotations}
+		return admin.SubResource("binding").Create(s.ctx, pod.DeepCopy(), &corev1.Binding{ObjectMeta: meta, Target: corev1.ObjectReference{Kind: "Node", Name: "nowhere"}}, &client.SubResourceCreateOptions{CreateOptions: client.CreateOptions{DryRun: []string{metav1.DryRunAll}}})
+	}
+	const (
+		track = `{"metadata":{"annotations":{"essential-containers/tracked":"main"}}}`
+		other = `{"metadata":{"annotations":{"essential-containers/tracked":"proxy"}}}`
+		untr  = `{"metadata":{"annotations":{"essential-containers/tracked":null}}}`
+		stop  = `{"metadata":{"annotations":{"essential-containers/stopped":"2030-01-01T00:00:00Z"}},"status":{"phase":"Succeeded"}}`
+		only  = "are written by the webhook and the reaper alone"
+	)
+	for sentence, c := range map[string]struct {
+		err  error
+		want string // in the error; empty: none
+	}{
+		"a pod brings the mark into a namespace that did not opt in": {create(outside, new("main"), essential.TrackedAnnotation, "main"), "this namespace has not opted in"},
+		"a pod without the label brings the mark":                    {create(s.namespace, nil, essential.TrackedAnnotation, "main"), "is for pods whose label essential-containers names"},
+		"a pod without the label brings a stop":                      {create(s.namespace, nil, essential.StoppedAnnotation, "2030-01-01T00:00:00Z"), "no pod is created with it"},
+		"a labelled pod brings both, and the webhook corrects them":  {create(s.namespace, new("main"), essential.TrackedAnnotation, "proxy", essential.StoppedAnnotation, "x"), ""},
+		"somebody tracks a pod":                                      {metadata(admin, plain, track), only},
+		"somebody tracks a labelled pod":                             {metadata(admin, untracked, track), only},
+		"somebody changes what is tracked":                           {metadata(admin, tracked, other), only},
+		"somebody untracks a pod":                                    {metadata(admin, tracked, untr), only},
+		"somebody does so through the status":                        {status(admin, plain, track), only},
+		"somebody stops a pod in the reaper's name":                  {status(admin, tracked, stop), only},
+		"somebody binds a pod to a node with the mark":               {bind(plain, essential.TrackedAnnotation, "main"), only},
+		"somebody removes the label, to let the pod go":              {metadata(admin, tracked, `{"metadata":{"labels":{"essential-containers":null}}}`), ""},
+		"somebody changes another annotation":                        {metadata(admin, tracked, `{"metadata":{"annotations":{"example.com/x":"y"}}}`), ""},
+		"somebody deletes a tracked pod":                             {admin.Delete(s.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
+		"the reaper stops a tracked pod":                             {status(reaper, tracked, stop), ""},
+		"the reaper deletes a tracked pod":                           {reaper.Delete(s.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
+		"the reaper stops a pod that is not":                         {status(reaper, plain, stop), "essential-containers/tracked"},
+		"the reaper stops a labelled pod that is not":                {status(reaper, untracked, stop), "essential-containers/tracked"},
+		"the reaper deletes a pod that is not":                       {reaper.Delete(s.ctx, plain.DeepCopy(), client.DryRunAll), "essential-containers/tracked"},
+		"the reaper tracks a pod without being told to adopt any":    {status(reaper, untracked, track), "essential-containers/tracked"},
+		"the reaper changes a pod beside its status":                 {metadata(reaper, tracked, other), "cannot patch resource"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			if (c.err == nil) != (c.want == "") || c.err != nil && !strings.Contains(c.err.Error(), c.want) {
+				t.Errorf("got error %v, want %q", c.err, c.want)
+			}
+		})
+	}
+}
+
+// awaitEventOf waits for an event about the object and returns its note.
+func (s *scene) awaitEventOf(object client.Object, reason string) (note string) {
+	s.Helper()
+	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+		for _, e := range s.events(object.GetUID()) {
+			if e.Reason == reason {
+				note = e.Note
+				return true, ""
+			}
+		}
+		return false, "no event " + reason + " about " + object.GetName()
+	}))
+	return note
+}

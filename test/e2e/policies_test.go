@@ -1,0 +1,309 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+// annotated adds annotations, given as key, value, to a template.
+func annotated(template corev1.PodTemplateSpec, pairs ...string) corev1.PodTemplateSpec {
+	template.Annotations = map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		template.Annotations[pairs[i]] = pairs[i+1]
+	}
+	return template
+}
+
+// stoppedAsFailed asserts what the reaper leaves of a pod whose failure stops.
+func (s *scene) stoppedAsFailed(pod *corev1.Pod, message string) {
+	s.Helper()
+	await(s, pod, "failed, with all its containers ended", func(p *corev1.Pod) bool {
+		return p.Status.Phase == corev1.PodFailed && essential.Acknowledged(p) && !essential.Running(p)
+	})
+	condition := essential.Condition(pod, essential.StoppedCondition)
+	if condition == nil || condition.Reason != "EssentialContainerFailed" || condition.Message != message {
+		s.Errorf("condition %+v, want the message %s", condition, message)
+	}
+	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+		return s.countEvents(pod, "EssentialContainerFailed") == 1, "no event tells of the failure"
+	}))
+}
+
+// kept asserts that the pod is not deleted once the reaper has had its time.
+func (s *scene) kept(pod *corev1.Pod) {
+	s.Helper()
+	s.canary(s.namespace)
+	s.get(pod)
+	if pod.DeletionTimestamp != nil {
+		s.Errorf("pod %s is being deleted", pod.Name)
+	}
+}
+
+// Main fails in the first attempt of its Job: the attempt must end, so that
+// there can be a second one.
+func testFailureStops(t *testing.T) {
+	s := newScene(t, true)
+	main := kube.Main(`[ "$FAILURES" != 0 ] || exit 3; sleep 1`)
+	main.Env = []corev1.EnvVar{{Name: "FAILURES", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{
+		FieldPath: "metadata.annotations['batch.kubernetes.io/job-index-failure-count']",
+	}}}}
+	template := annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop")
+	job := kube.Job(s.namespace, "retried", template)
+	job.Spec.CompletionMode, job.Spec.Completions = new(batchv1.IndexedCompletion), new(int32(1)) // only these know their failures
+	job.Spec.BackoffLimitPerIndex = new(int32(1))
+	s.create(job)
+	first := s.awaitPod("retried-", "tracked", essential.Tracked)
+	s.stoppedAsFailed(first, `Essential container "main" failed with exit code 3`)
+	s.countEnded(first.Name)
+	s.awaitComplete(job)
+	s.get(job)
+	if job.Status.Succeeded != 1 || job.Status.Failed != 1 {
+		t.Errorf("the Job counts %d successes and %d failures, want 1 each", job.Status.Succeeded, job.Status.Failed)
+	}
+	s.count("retried-", kube.MainStart, 2)
+	s.kept(first)
+	s.describes("job", job.Name,
+		"Pod "+first.Name+`: Essential container "main" failed with exit code 3; stopping the pod's other containers, the pod is kept as failed`,
+		`: Essential container "main" completed with exit code 0; stopping the pod's other containers, the pod is deleted once they have ended`)
+}
+
+// countEnded asserts that the sidecar of a pod whose main failed was stopped
+// once, gracefully.
+func (s *scene) countEnded(pod string) {
+	s.Helper()
+	s.awaitLine(pod, kube.Terminated)
+	s.count(pod, kube.PreStop, 1)
+	s.count(pod, kube.Terminated, 1)
+}
+
+// describes asserts that kubectl describe tells these parts of the story.
+func (s *scene) describes(kind, name string, parts ...string) {
+	s.Helper()
+	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+		output, err := exec.CommandContext(ctx, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "describe", kind, name).CombinedOutput()
+		if err != nil {
+			return false, fmt.Sprintf("kubectl describe: %v\n%s", err, output)
+		}
+		for _, part := range parts {
+			if !strings.Contains(string(output), part) {
+				return false, fmt.Sprintf("kubectl describe %s does not tell %q:\n%s", kind, part, output)
+			}
+		}
+		return true, ""
+	}))
+}
+
+// Whatever ended main, its exit code and reason are told.
+func testOutOfMemory(t *testing.T) {
+	s := newScene(t, true)
+	main := kube.Main("tail /dev/zero")
+	main.Command = []string{"tail", "/dev/zero"} // the container's own process: a shell would survive its child
+	main.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")}
+	pod := kube.Pod(s.namespace, "oom", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
+	s.create(pod)
+	s.stoppedAsFailed(pod, `Essential container "main" failed with exit code 137 (OOMKilled)`)
+	s.kept(pod)
+}
+
+func testCannotRun(t *testing.T) {
+	s := newScene(t, true)
+	main := kube.Main("")
+	main.Command = []string{"/there-is-no-such-program"}
+	pod := kube.Pod(s.namespace, "cannotrun", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
+	s.create(pod)
+	failed := s.awaitPod("cannotrun", "stopped", essential.Stopped)
+	status := containerStatus(failed, "main")
+	if status.State.Terminated == nil || status.State.Terminated.ExitCode == 0 {
+		t.Fatalf("main's state is %+v", status.State)
+	}
+	s.stoppedAsFailed(pod, fmt.Sprintf(`Essential container "main" failed with exit code %d (%s)`, status.State.Terminated.ExitCode, status.State.Terminated.Reason))
+	s.kept(pod)
+}
+
+// The deadline fails the pod. That main then ends well, as it is told to, is no
+// completion.
+func testDeadlineExceeded(t *testing.T) {
+	s := newScene(t, true)
+	main := kube.Sidecar("main")
+	main.Command[2] = strings.Replace(main.Command[2], "exit 143", "exit 0", 1)
+	pod := kube.Pod(s.namespace, "deadline", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
+	pod.Spec.ActiveDeadlineSeconds = new(int64(3))
+	s.create(pod)
+	await(s, pod, "over its deadline, with main ended well", func(p *corev1.Pod) bool {
+		main := containerStatus(p, "main")
+		return p.Status.Reason == "DeadlineExceeded" && main != nil && main.State.Terminated != nil && main.State.Terminated.ExitCode == 0
+	})
+	s.kept(pod)
+	if essential.Stopped(pod) || pod.Status.Phase != corev1.PodFailed {
+		t.Errorf("the pod was stopped: %v, phase %s", pod.Annotations, pod.Status.Phase)
+	}
+}
+
+// A container's own rules decide before the pod's policy (Kubernetes 1.35; 1.34
+// behind a feature gate).
+func testRestartRules(t *testing.T) {
+	if strings.HasPrefix(os.Getenv("KUBELET"), "1.34.") {
+		t.Log("this kubelet does not know restart rules: nothing to see")
+		return
+	}
+	s := newScene(t, true)
+	retried := kube.Main(`[ -e /state/tried ] || { touch /state/tried; exit 42; }; sleep 1`)
+	retried.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
+	retried.RestartPolicy = new(corev1.ContainerRestartPolicyNever)
+	retried.RestartPolicyRules = []corev1.ContainerRestartRule{{
+		Action:    corev1.ContainerRestartRuleActionRestart,
+		ExitCodes: &corev1.ContainerRestartRuleOnExitCodes{Operator: corev1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{42}},
+	}}
+	template := annotated(kube.Template(corev1.RestartPolicyNever, new("main"), retried, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop")
+	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	job := kube.Job(s.namespace, "ruled", template)
+	s.create(job)
+
+	own := kube.Main("exit 3")
+	own.RestartPolicy = new(corev1.ContainerRestartPolicyNever)
+	pod := kube.Pod(s.namespace, "own", annotated(kube.Template(corev1.RestartPolicyOnFailure, new("main"), own, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
+	s.create(pod)
+
+	s.awaitComplete(job)
+	s.counted(job, 1)
+	s.count("ruled-", kube.MainStart, 2)
+	s.countStopped("ruled-", 1)
+	s.stoppedAsFailed(pod, `Essential container "main" failed with exit code 3`)
+	s.count("own", kube.MainStart, 1)
+}
+
+func testAllEssentialContainers(t *testing.T) {
+	s := newScene(t, true)
+	second := kube.Main("sleep 5; echo 'second: end'")
+	second.Name = "second"
+	pod := kube.Pod(s.namespace, "all", annotated(
+		kube.Template(corev1.RestartPolicyNever, new("main_second"), kube.Main("sleep 1; echo 'first: end'"), second, kube.Sidecar("proxy")),
+		essential.CompletionAnnotation, "All"))
+	s.create(pod)
+	s.awaitGone(pod.DeepCopy())
+	s.count("all", kube.Terminated, 1)
+	term := s.awaitLine("all", kube.Terminated)
+	for _, text := range []string{"first: end", "second: end"} {
+		if end := s.awaitLine("all", text); end.Time.After(term.Time) {
+			t.Errorf("SIGTERM came before %q", text)
+		}
+	}
+}
+
+// The delay begins with the first completion. What main does in it, under
+// restartPolicy Always, takes nothing back: it fails until nothing in its
+// status tells of the completion.
+func testStopDelay(t *testing.T) {
+	const delay = 20 * time.Second
+	s := newScene(t, true)
+	main := kube.Main(`mkdir /state/completed || exit 1; sleep 1`)
+	main.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
+	template := annotated(kube.Template(corev1.RestartPolicyAlways, new("main"), main, kube.Sidecar("proxy")), essential.StopDelayAnnotation, delay.String())
+	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	pod := kube.Pod(s.namespace, "delayed", template)
+	s.create(pod)
+	forgotten := s.awaitPod("delayed", "running with a completion that its status has forgotten", func(p *corev1.Pod) bool {
+		main := containerStatus(p, "main")
+		return main != nil && main.LastTerminationState.Terminated != nil && main.LastTerminationState.Terminated.ExitCode == 1
+	})
+	condition := essential.Condition(forgotten, essential.StoppedCondition)
+	if condition == nil || condition.Status != corev1.ConditionFalse || condition.Message != `Essential container "main" completed with exit code 0` {
+		t.Errorf("the delay is not on record: %+v", condition)
+	}
+	s.awaitGone(pod.DeepCopy())
+	s.countStopped("delayed", 1)
+	end, term := s.awaitLine("delayed", kube.MainEnd), s.awaitLine("delayed", kube.Terminated)
+	if waited := term.Time.Sub(end.Time); waited < delay {
+		t.Errorf("SIGTERM came %s after the completion, before the delay was over", waited)
+	}
+	if n := s.countEvents(pod, "StopDelayed"); n != 1 {
+		t.Errorf("%d events tell of the delay, want 1", n)
+	}
+}
+
+// A finished pod that is retained: its logs can be read, and then it goes.
+func testRetention(t *testing.T) {
+	s := newScene(t, true)
+	forever := kube.Pod(s.namespace, "forever", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "Forever"))
+	s.create(forever)
+	pod := kube.Pod(s.namespace, "retained", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "10s"))
+	s.create(pod)
+	stopped := s.awaitPod("retained", "stopped, with all ended", func(p *corev1.Pod) bool { return essential.Stopped(p) && !essential.Running(p) })
+	since := essential.Condition(stopped, essential.StoppedCondition).LastTransitionTime
+	output, err := exec.CommandContext(s.ctx, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "logs", "retained", "-c", "main").CombinedOutput()
+	if err != nil || !strings.Contains(string(output), kube.MainEnd) {
+		t.Errorf("the logs of a retained pod: %v\n%s", err, output)
+	}
+	s.awaitGone(pod.DeepCopy())
+	if kept := time.Since(since.Time); kept < 10*time.Second {
+		t.Errorf("the pod was deleted %s after the stop", kept)
+	}
+	await(s, forever, "stopped, with all ended", func(p *corev1.Pod) bool { return essential.Stopped(p) && !essential.Running(p) })
+	s.kept(forever)
+}
+
+// What is written into the pod after its creation meets no admission.
+func testPolicyEdited(t *testing.T) {
+	s := newScene(t, true)
+	pod := kube.Pod(s.namespace, "edited", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("while [ ! -e /state/go ]; do sleep 0.1; done"), kube.Sidecar("proxy")))
+	pod.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	for i := range pod.Spec.Containers {
+		pod.Spec.Containers[i].VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
+	}
+	s.create(pod)
+	s.awaitLine("edited", kube.MainStart)
+	s.must(cluster.Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"essential-containers/completion":"some","essential-containers/on-failure":"Stop"}}}`))))
+	s.describes("pod", pod.Name, `metadata.annotations[essential-containers/completion]: Invalid value: "some": must be Any or All`)
+	s.must(cluster.Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"example.com/another":"change"}}}`))))
+	output, err := exec.CommandContext(s.ctx, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "exec", "edited", "-c", "proxy", "--", "touch", "/state/go").CombinedOutput()
+	if err != nil {
+		t.Fatalf("kubectl exec: %v\n%s", err, output)
+	}
+	s.awaitGone(pod.DeepCopy())
+	s.countStopped("edited", 1)
+	if n := s.countEvents(pod, "InvalidPolicy"); n != 1 {
+		t.Errorf("%d events tell of the bad policy, want 1", n)
+	}
+}
+
+// The kubelet ends native sidecars by itself: there is nothing to stop.
+func testNativeSidecar(t *testing.T) {
+	s := newScene(t, true)
+	mesh := kube.Sidecar("mesh")
+	mesh.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
+	alone := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"))
+	alone.Spec.InitContainers = []corev1.Container{mesh}
+	job := kube.Job(s.namespace, "native", alone)
+	s.create(job)
+	beside := stuck(corev1.RestartPolicyNever)
+	beside.Spec.InitContainers = []corev1.Container{mesh}
+	both := kube.Job(s.namespace, "both", beside)
+	s.create(both)
+
+	pod := s.awaitPod("native-", "tracked", essential.Tracked)
+	s.awaitComplete(job)
+	s.awaitGone(pod.DeepCopy())
+	s.counted(job, 1)
+	s.countStopped("native-", 1)
+	s.describes("job", job.Name, `Essential container "main" completed with exit code 0; deleting the pod`)
+	s.awaitComplete(both)
+	s.counted(both, 1)
+	s.countStopped("both-", 2)
+	s.count("both-", kube.MainStart, 1)
+}
