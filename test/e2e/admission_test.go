@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -112,8 +113,8 @@ spec:
 	}
 }
 
-// What was there before the namespace opted in can be scaled and deleted, but
-// not given another wrong template; its pods are rejected.
+// What was there before the namespace opted in can be scaled, changed and
+// deleted with its old mistake, but gets no new one.
 func testWorkloadFromBefore(t *testing.T) {
 	s := newScene(t, false)
 	template := kube.Template(corev1.RestartPolicyAlways, new("mian"), kube.Main("true"), kube.Sidecar("proxy"))
@@ -126,14 +127,21 @@ func testWorkloadFromBefore(t *testing.T) {
 	}
 	s.create(deployment)
 	s.optIn(s.namespace)
-	patch := func(body string) error {
-		return cluster.Patch(s.ctx, deployment, client.RawPatch(types.StrategicMergePatchType, []byte(body)))
+	patch := func(body string, options ...client.PatchOption) error {
+		return cluster.Patch(s.ctx, deployment, client.RawPatch(types.StrategicMergePatchType, []byte(body)), options...)
 	}
 	s.must(patch(`{"spec":{"replicas":1}}`))
 	s.must(patch(`{"metadata":{"finalizers":["example.com/wait"]}}`))
-	if err := patch(`{"spec":{"template":{"metadata":{"annotations":{"changed":"yes"}}}}}`); err == nil || !strings.Contains(err.Error(), typo) {
-		t.Errorf("a changed template with the old mistake: %v", err)
-	}
+	t.Cleanup(func() { // before the namespace goes, which would wait for it
+		_ = cluster.Patch(context.Background(), deployment, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+	})
+	// The API server learns a moment later that the namespace has opted in.
+	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+		err := patch(`{"spec":{"template":{"metadata":{"labels":{"essential-containers":"maim"}}}}}`, client.DryRunAll)
+		return err != nil && strings.Contains(err.Error(), strings.Replace(typo, "mian", "maim", 1)), fmt.Sprintf("another mistake: %v", err)
+	}))
+	s.must(patch(`{"spec":{"template":{"metadata":{"annotations":{"changed":"yes"}}}}}`))
+	s.must(patch(`{"spec":{"replicas":2}}`))
 	s.must(cluster.Delete(s.ctx, deployment))
 	s.must(patch(`{"metadata":{"finalizers":null}}`))
 }

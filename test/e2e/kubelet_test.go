@@ -6,6 +6,7 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,13 +30,19 @@ func (s *scene) part(verb, part string) {
 // once.
 func testKubeletDown(t *testing.T) {
 	s := newScene(t, true)
-	template := annotated(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "5s")
+	template := annotated(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "10s")
 	template.Spec.TerminationGracePeriodSeconds = new(int64(5))
 	job := kube.Job(s.namespace, "unattended", template)
 	s.create(job)
-	pod := s.awaitPod("unattended-", "due", func(p *corev1.Pod) bool { return essential.Condition(p, essential.StoppedCondition) != nil })
-	if essential.Stopped(pod) {
-		t.Fatal("the pod was stopped before its delay was over")
+	kept := *template.DeepCopy()
+	kept.Annotations[essential.RetentionAnnotation] = "Forever" // its logs can be read again: the stream ends with the kubelet
+	keptJob := kube.Job(s.namespace, "kept", kept)
+	s.create(keptJob)
+	due := func(p *corev1.Pod) bool { return essential.Condition(p, essential.StoppedCondition) != nil }
+	keptPod := s.awaitPod("kept-", "due", due)
+	pod := s.awaitPod("unattended-", "due", due)
+	if essential.Stopped(pod) || essential.Stopped(keptPod) {
+		t.Fatal("a pod was stopped before its delay was over")
 	}
 	s.part("stop", "kubelet")
 	t.Cleanup(func() { s.part("start", "kubelet") })
@@ -53,9 +60,13 @@ func testKubeletDown(t *testing.T) {
 	if n := s.countEvents(pod, "StopRepeated"); n != 1 {
 		t.Errorf("%d Warning events, want 1", n)
 	}
-	// The logs were read through the kubelet, and a log that is read anew is
-	// read from its beginning.
-	if n := len(s.logs.Find("unattended-", kube.Terminated)); n == 0 {
-		t.Log("the sidecar's last line was lost with the kubelet")
+	s.awaitComplete(keptJob)
+	await(s, keptPod, "stopped, with all ended", func(p *corev1.Pod) bool { return essential.Acknowledged(p) && !essential.Running(p) })
+	s.counted(keptJob, 1)
+	logs := run(t, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "logs", keptPod.Name, "-c", "proxy")
+	for _, text := range []string{kube.PreStop, kube.Terminated} {
+		if n := strings.Count(logs, text); n != 1 {
+			t.Errorf("%q stands %d times in the sidecar's log, want 1:\n%s", text, n, logs)
+		}
 	}
 }
