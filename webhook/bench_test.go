@@ -15,7 +15,7 @@ import (
 // HTTPS beside a handler that only reads the body and answers.
 func BenchmarkAdmit(b *testing.B) {
 	body := jobPod(b)
-	admission := NewHandler(prometheus.NewRegistry())
+	admission := NewHandlers(prometheus.NewRegistry())[PodsPath]
 
 	b.Run("handler", func(b *testing.B) {
 		b.SetBytes(int64(len(body)))

@@ -61,6 +61,11 @@ func (b *podBuilder) json() string {
 	})
 }
 
+// template is the pod as a template of pods.
+func (b *podBuilder) template() map[string]any {
+	return map[string]any{"futureField": "x", "metadata": b.metadata, "spec": b.spec}
+}
+
 func named(names []string) []any {
 	containers := make([]any, len(names))
 	for i, name := range names {
@@ -73,18 +78,68 @@ func named(names []string) []any {
 type reviewBuilder struct{ review, request map[string]any }
 
 func aReview(p *podBuilder) *reviewBuilder {
+	return reviewOf("", "v1", "pods", "Pod", p.json())
+}
+
+func reviewOf(group, version, resource, kind, object string) *reviewBuilder {
 	request := map[string]any{
 		"uid":       "0a3f2c51",
-		"kind":      map[string]string{"group": "", "version": "v1", "kind": "Pod"},
-		"resource":  map[string]string{"group": "", "version": "v1", "resource": "pods"},
+		"kind":      map[string]string{"group": group, "version": version, "kind": kind},
+		"resource":  map[string]string{"group": group, "version": version, "resource": resource},
 		"namespace": "reports",
 		"operation": "CREATE",
 		"userInfo":  map[string]any{"username": "somebody"},
-		"object":    json.RawMessage(p.json()),
+		"object":    json.RawMessage(object),
+		"oldObject": nil,
 	}
 	return &reviewBuilder{request: request, review: map[string]any{
 		"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request,
 	}}
+}
+
+// workload is a kind of workload as its users know it.
+type workload struct{ group, resource, kind, path string }
+
+// path is where the template of pods is.
+var everyWorkload = []workload{
+	{"batch", "jobs", "Job", "spec.template"},
+	{"batch", "cronjobs", "CronJob", "spec.jobTemplate.spec.template"},
+	{"apps", "deployments", "Deployment", "spec.template"},
+	{"apps", "replicasets", "ReplicaSet", "spec.template"},
+	{"apps", "statefulsets", "StatefulSet", "spec.template"},
+	{"apps", "daemonsets", "DaemonSet", "spec.template"},
+}
+
+var aJob, aCronJob = everyWorkload[0], everyWorkload[1]
+
+// around is the JSON of such a workload with this template. It has labels,
+// annotations and, like the API server's, other fields of its own; those that
+// look like the contract's say nothing about its pods.
+func (w workload) around(template any) string {
+	misleading := map[string]string{essential.Label: "mian", essential.CompletionAnnotation: "some"}
+	inner := template
+	steps := strings.Split(w.path, ".")
+	for i := len(steps) - 1; i > 0; i-- {
+		inner = map[string]any{steps[i]: inner, "futureField": "x"}
+	}
+	return encode(map[string]any{
+		"apiVersion": w.group + "/v1", "kind": w.kind, "spec": inner,
+		"metadata": map[string]any{"name": "nightly", "labels": misleading, "annotations": misleading},
+	})
+}
+
+// creation is the review of the creation of such a workload.
+func (w workload) creation(template *podBuilder) *reviewBuilder {
+	return w.review(w.around(template.template()))
+}
+
+// update is the review of the update of such a workload.
+func (w workload) update(from, to *podBuilder) *reviewBuilder {
+	return w.creation(to).with("operation", "UPDATE").with("oldObject", json.RawMessage(w.around(from.template())))
+}
+
+func (w workload) review(object string) *reviewBuilder {
+	return reviewOf(w.group, "v1", w.resource, w.kind, object)
 }
 
 func (b *reviewBuilder) with(key string, value any) *reviewBuilder {
@@ -97,6 +152,11 @@ func (b *reviewBuilder) withTop(key string, value any) *reviewBuilder {
 	return b
 }
 
+func (b *reviewBuilder) clone() *reviewBuilder {
+	clone := &reviewBuilder{review: maps.Clone(b.review), request: maps.Clone(b.request)}
+	return clone.withTop("request", clone.request)
+}
+
 func (b *reviewBuilder) body() string { return encode(b.review) }
 
 func encode(v any) string {
@@ -107,9 +167,9 @@ func encode(v any) string {
 	return string(out)
 }
 
-func decodePod(t testing.TB, text string) *pod {
+func decodePod(t testing.TB, text string) *object {
 	t.Helper()
-	var p pod
+	var p object
 	if err := utiljson.Unmarshal([]byte(text), &p); err != nil {
 		t.Fatal(err)
 	}

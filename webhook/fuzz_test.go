@@ -5,46 +5,30 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"gomodules.xyz/jsonpatch/v2"
+	admissionv1 "k8s.io/api/admission/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/json"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // FuzzAdmit: whatever the body, the handler answers; what it answers with 200
 // is a review of the same request, and its patch touches only our annotations.
 func FuzzAdmit(f *testing.F) {
-	handler := NewHandler(prometheus.NewRegistry())
+	handler := NewHandlers(prometheus.NewRegistry())[PodsPath]
 	f.Fuzz(func(t *testing.T, body []byte) {
-		request := httptest.NewRequest(http.MethodPost, PodsPath, bytes.NewReader(body))
-		request.Header.Set("Content-Type", "application/json")
-		recorder := httptest.NewRecorder()
-		handler.ServeHTTP(recorder, request)
-
-		switch recorder.Code {
-		case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
-			if text := recorder.Body.Bytes(); bytes.Count(text, []byte("\n")) != 1 || len(text) > 2*maxText {
-				t.Errorf("status %d with %q, want one short line", recorder.Code, text)
-			}
-			return
-		case http.StatusOK:
-		default:
-			t.Fatalf("status %d: %s", recorder.Code, recorder.Body)
-		}
-
-		var asked review
-		if err := utiljson.Unmarshal(body, &asked); err != nil {
-			t.Fatalf("undecodable body admitted: %v", err)
-		}
-		response := decodeResponse(t, recorder.Body.Bytes())
-		if response.UID != asked.Request.UID {
-			t.Errorf("answered request %q, asked %q", response.UID, asked.Request.UID)
-		}
-		if response.Allowed != (response.Result == nil) || !response.Allowed && response.Patch != nil {
-			t.Errorf("contradictory response: %+v", response)
-		}
-		if response.Patch == nil {
+		asked, response := askForFuzzing(t, handler, body)
+		if response == nil || response.Patch == nil {
 			return
 		}
 		var operations []jsonpatch.Operation
@@ -55,9 +39,124 @@ func FuzzAdmit(f *testing.F) {
 			if !slices.Contains([]string{"/metadata/annotations", trackedPath, stoppedPath}, operation.Path) {
 				t.Errorf("patch touches %s", operation.Path)
 			}
-			if operation.Path == "/metadata/annotations" && asked.Request.Object.Metadata.Annotations != nil {
+			if operation.Path == "/metadata/annotations" && asked.Object.Metadata.Annotations != nil {
 				t.Error("patch replaces the annotations")
 			}
 		}
 	})
+}
+
+// FuzzValidateWorkload: whatever the body, the handler answers; it changes
+// nothing, and a workload whose creation it allows is one whose template, as the
+// API library reads it, has no label or a right one and right policies.
+func FuzzValidateWorkload(f *testing.F) {
+	handler := NewHandlers(prometheus.NewRegistry())[WorkloadsPath]
+	f.Fuzz(func(t *testing.T, body []byte) {
+		asked, response := askForFuzzing(t, handler, body)
+		if response == nil {
+			return
+		}
+		if response.Patch != nil || response.PatchType != nil {
+			t.Errorf("a workload is changed: %s", response.Patch)
+		}
+		if !response.Allowed && !strings.Contains(response.Result.Message, "spec.template.metadata.") &&
+			!strings.Contains(response.Result.Message, "spec.jobTemplate.spec.template.metadata.") {
+			t.Errorf("the denial does not name the template: %s", response.Result.Message)
+		}
+		template := typedTemplate(body)
+		if template == nil || asked.Operation != admissionv1.Create || asked.SubResource != "" || asked.OldObject != nil {
+			return
+		}
+		if want := acceptable(template); response.Allowed != want {
+			t.Errorf("allowed: %v, want %v for %+v", response.Allowed, want, template)
+		}
+	})
+}
+
+// askForFuzzing returns no response if the body is refused.
+func askForFuzzing(t *testing.T, handler http.Handler, body []byte) (*request, *admissionv1.AdmissionResponse) {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, r)
+
+	switch recorder.Code {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+		if text := recorder.Body.Bytes(); bytes.Count(text, []byte("\n")) != 1 || len(text) > 2*maxText {
+			t.Errorf("status %d with %q, want one short line", recorder.Code, text)
+		}
+		return nil, nil
+	case http.StatusOK:
+	default:
+		t.Fatalf("status %d: %s", recorder.Code, recorder.Body)
+	}
+	var asked review
+	if err := utiljson.Unmarshal(body, &asked); err != nil {
+		t.Fatalf("undecodable body admitted: %v", err)
+	}
+	response := decodeResponse(t, recorder.Body.Bytes())
+	if response.UID != asked.Request.UID {
+		t.Errorf("answered request %q, asked %q", response.UID, asked.Request.UID)
+	}
+	if response.Allowed != (response.Result == nil) || !response.Allowed && response.Patch != nil {
+		t.Errorf("contradictory response: %+v", response)
+	}
+	return asked.Request, response
+}
+
+// typedTemplate is the template of pods of the review's object as the API library
+// reads it, nil if it cannot.
+func typedTemplate(body []byte) *corev1.PodTemplateSpec {
+	// The API server sends no key twice, and decoders differ in what that means.
+	if twice, err := json.UnmarshalStrict(body, new(any), json.DisallowDuplicateFields); err != nil || len(twice) > 0 {
+		return nil
+	}
+	var review struct {
+		Request struct {
+			Resource metav1.GroupVersionResource `json:"resource"`
+			Object   runtime.RawExtension        `json:"object"`
+		} `json:"request"`
+	}
+	if utiljson.Unmarshal(body, &review) != nil {
+		return nil
+	}
+	var job batchv1.Job
+	var cronJob batchv1.CronJob
+	var deployment appsv1.Deployment
+	var replicaSet appsv1.ReplicaSet
+	var statefulSet appsv1.StatefulSet
+	var daemonSet appsv1.DaemonSet
+	kind := map[string]struct {
+		object   any
+		template *corev1.PodTemplateSpec
+	}{
+		"jobs":         {&job, &job.Spec.Template},
+		"cronjobs":     {&cronJob, &cronJob.Spec.JobTemplate.Spec.Template},
+		"deployments":  {&deployment, &deployment.Spec.Template},
+		"replicasets":  {&replicaSet, &replicaSet.Spec.Template},
+		"statefulsets": {&statefulSet, &statefulSet.Spec.Template},
+		"daemonsets":   {&daemonSet, &daemonSet.Spec.Template},
+	}[review.Request.Resource.Resource]
+	if kind.object == nil || utiljson.Unmarshal(review.Request.Object.Raw, kind.object) != nil {
+		return nil
+	}
+	return kind.template
+}
+
+func acceptable(template *corev1.PodTemplateSpec) bool {
+	label, labelled := template.Labels[essential.Label]
+	if _, mirror := template.Annotations[corev1.MirrorPodAnnotationKey]; mirror || !labelled {
+		return true
+	}
+	var containers essential.ContainerNames
+	for _, c := range template.Spec.Containers {
+		containers.Regular = append(containers.Regular, c.Name)
+	}
+	for _, c := range template.Spec.InitContainers {
+		containers.Init = append(containers.Init, c.Name)
+	}
+	_, errs := essential.Names(nil, label, containers)
+	_, wrong := essential.DefaultPolicies().Override(nil, template.Annotations)
+	return len(errs)+len(wrong) == 0
 }

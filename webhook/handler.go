@@ -1,6 +1,8 @@
-// Package webhook is the mutating admission webhook for pods: it checks that
-// the label names containers that exist, rejects the pod if not, and adds the
-// tracking annotation. It calls no API and keeps no state.
+// Package webhook is admission for those who label pods. One webhook mutates
+// pods: it checks that the label names containers that exist and that the policy
+// annotations can be read, rejects the pod if not, and adds the tracking
+// annotation. The other validates workloads by the same rules, applied to their
+// template of pods. Neither calls an API or keeps state.
 package webhook
 
 import (
@@ -11,61 +13,101 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	admissionv1 "k8s.io/api/admission/v1"
 )
 
-// PodsPath is where the server of [Run] answers admission reviews of pods.
-const PodsPath = "/mutate-pods"
+// Where the server of [Run] answers admission reviews.
+const (
+	PodsPath      = "/mutate-pods"        // of pods
+	WorkloadsPath = "/validate-workloads" // of what creates pods from a template
+)
 
 // maxText bounds what is logged or answered of a text that a request can make
 // as long as it likes.
 const maxText = 1024
 
-// Handler answers AdmissionReview v1 requests about pods. A request that is no
-// such review gets an HTTP error with one line of text: unlike an admission
-// answer, that cannot be taken for a decision about a pod.
+// endpoint is what is reviewed on one path, and how.
+type endpoint struct {
+	resource   string                  // value of the metrics' label
+	kinds      []kind                  // all others are refused
+	operations []admissionv1.Operation // those in which there is something to decide
+	decide     func(*request) verdict
+	untouched  outcome   // the result of admitting an object as it is
+	results    []outcome // every one
+}
+
+var endpoints = map[string]*endpoint{
+	PodsPath: {
+		resource:   "pods",
+		kinds:      podKinds,
+		operations: []admissionv1.Operation{admissionv1.Create},
+		decide:     func(r *request) verdict { return mutate(r.Object) },
+		untouched:  untracked,
+		results:    []outcome{tracked, untracked, denied, malformed, failed},
+	},
+	WorkloadsPath: {
+		resource:   "workloads",
+		kinds:      workloadKinds,
+		operations: []admissionv1.Operation{admissionv1.Create, admissionv1.Update},
+		decide:     func(r *request) verdict { return validate(r.kind, r.Object, r.OldObject) },
+		untouched:  allowed,
+		results:    []outcome{allowed, denied, malformed, failed},
+	},
+}
+
+// NewHandlers returns the handlers of [PodsPath] and [WorkloadsPath], which
+// answer AdmissionReview v1 requests. A request that is no review of what the
+// path is for gets an HTTP error with one line of text: unlike an admission
+// answer, that cannot be taken for a decision about an object.
 //
-// It logs to the logger of the request's context.
-type Handler struct {
+// They log to the logger of the request's context. Their metrics are registered
+// with registerer, once: it panics if they already are.
+func NewHandlers(registerer prometheus.Registerer) map[string]http.Handler {
+	metrics := newMetrics(registerer)
+	handlers := make(map[string]http.Handler, len(endpoints))
+	for path, e := range endpoints {
+		metrics.start(e.resource, e.results)
+		handlers[path] = &handler{endpoint: e, metrics: metrics}
+	}
+	return handlers
+}
+
+type handler struct {
+	*endpoint
 	metrics *metrics
 }
 
-// NewHandler returns a Handler whose metrics are registered with registerer,
-// once: it panics if they already are.
-func NewHandler(registerer prometheus.Registerer) *Handler {
-	return &Handler{metrics: newMetrics(registerer)}
-}
-
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	result := failed
 	defer func() {
 		// net/http recovers too, but then drops the connection without an answer,
 		// which the API server reports as a fault of the network.
 		if cause := recover(); cause != nil {
-			fail(w, r, fmt.Errorf("panic: %s", shorten(fmt.Sprint(cause))))
+			h.fail(w, r, fmt.Errorf("panic: %s", shorten(fmt.Sprint(cause))))
 		}
-		h.metrics.observe(result, time.Since(start))
+		h.metrics.observe(h.resource, result, time.Since(start))
 	}()
-	result = admit(w, r)
+	result = h.admit(w, r)
 }
 
-func admit(w http.ResponseWriter, r *http.Request) outcome {
-	request, refused := readRequest(w, r)
+func (e *endpoint) admit(w http.ResponseWriter, r *http.Request) outcome {
+	request, refused := e.readRequest(w, r)
 	if refused != nil {
-		logr.FromContextOrDiscard(r.Context()).Info("Refused a request that is no review of a pod",
-			"reason", refused.reason, "status", refused.status, "remoteAddress", r.RemoteAddr)
+		logr.FromContextOrDiscard(r.Context()).Info("Refused a request that is no review of its path's objects",
+			"resource", e.resource, "reason", refused.reason, "status", refused.status, "remoteAddress", r.RemoteAddr)
 		http.Error(w, refused.reason, refused.status)
 		return malformed
 	}
-	result, v := untracked, verdict{}
-	if request.creation() {
-		v = mutate(request.Object)
-		result = v.outcome()
+	result, v := e.untouched, verdict{}
+	if request.kind != nil {
+		v = e.decide(request)
+		result = e.outcome(&v)
 		log(r, request, result, &v)
 	}
 	body, err := v.encode(request.UID)
 	if err != nil {
-		fail(w, r, err)
+		e.fail(w, r, err)
 		return failed
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -73,6 +115,16 @@ func admit(w http.ResponseWriter, r *http.Request) outcome {
 		logr.FromContextOrDiscard(r.Context()).Info("Could not write the answer", "reason", err.Error())
 	}
 	return result
+}
+
+func (e *endpoint) outcome(v *verdict) outcome {
+	switch {
+	case len(v.denial) > 0:
+		return denied
+	case v.tracked:
+		return tracked
+	}
+	return e.untouched
 }
 
 // log tells a denial, and at verbosity 1 every decision. Nobody has validated
@@ -85,17 +137,17 @@ func log(r *http.Request, request *request, result outcome, v *verdict) {
 	if !logger.Enabled() {
 		return
 	}
-	logger = logger.WithValues("namespace", shorten(request.Namespace), "name", shorten(request.Name),
-		"generateName", shorten(request.Object.Metadata.GenerateName))
+	logger = logger.WithValues("resource", request.Resource.Resource, "namespace", shorten(request.Namespace),
+		"name", shorten(request.Name), "generateName", shorten(request.Object.Metadata.GenerateName))
 	if result == denied {
-		logger.Info("Denied a pod", "reason", shorten(v.denial[0].Error()), "errors", len(v.denial))
+		logger.Info("Denied an object", "reason", shorten(v.denial[0].Error()), "errors", len(v.denial))
 	} else {
-		logger.Info("Admitted a pod", "result", result, "warnings", v.warnings)
+		logger.Info("Admitted an object", "result", result, "warnings", v.warnings)
 	}
 }
 
-func fail(w http.ResponseWriter, r *http.Request, err error) {
-	logr.FromContextOrDiscard(r.Context()).Error(err, "Admission failed")
+func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, err error) {
+	logr.FromContextOrDiscard(r.Context()).Error(err, "Admission failed", "resource", e.resource)
 	http.Error(w, "internal error", http.StatusInternalServerError)
 }
 

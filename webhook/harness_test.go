@@ -14,6 +14,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
+	admissionv1 "k8s.io/api/admission/v1"
 )
 
 // jobPod is the body of a request about a Job's pod, with all that a real one has.
@@ -30,43 +31,51 @@ func jobPod(t testing.TB) string {
 	return compact.String()
 }
 
-// testServer is a Handler behind a real HTTP server.
+// testServer serves the handlers over real HTTP.
 type testServer struct {
 	*httptest.Server
 	registry *prometheus.Registry
 }
 
-func serveHandler(t *testing.T) (*testServer, *logLines) {
+func serveHandlers(t *testing.T) (*testServer, *logLines) {
 	t.Helper()
 	logs := &logLines{}
 	registry := prometheus.NewRegistry()
-	handler := NewHandler(registry)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler.ServeHTTP(w, r.WithContext(logr.NewContext(r.Context(), logs.logger())))
-	}))
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = newServer(logr.NewContext(t.Context(), logs.logger()), NewHandlers(registry))
+	server.Start()
 	t.Cleanup(server.Close)
 	return &testServer{Server: server, registry: registry}, logs
 }
 
-// send posts JSON unless told otherwise; the content type "-" sends none.
-func (s *testServer) send(t *testing.T, method, contentType, body string) (status int, text string) {
+// post sends a review.
+func (s *testServer) post(t *testing.T, path string, review *reviewBuilder) (status int, text string) {
 	t.Helper()
-	if method == "" {
-		method = http.MethodPost
-	}
-	request, err := http.NewRequestWithContext(t.Context(), method, s.URL, strings.NewReader(body))
+	return s.send(t, path, http.MethodPost, "application/json", review.body())
+}
+
+// send sends no content type if that is empty.
+func (s *testServer) send(t *testing.T, path, method, contentType, body string) (status int, text string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	switch contentType {
-	case "":
-		request.Header.Set("Content-Type", "application/json")
-	case "-":
-	default:
+	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
 	response, err := s.Client().Do(request)
 	return answer(t, response, err)
+}
+
+// ask sends a review that must get an answer.
+func (s *testServer) ask(t *testing.T, path string, review *reviewBuilder) *admissionv1.AdmissionResponse {
+	t.Helper()
+	status, text := s.post(t, path, review)
+	if status != http.StatusOK {
+		t.Fatalf("got %d %s", status, text)
+	}
+	return decodeResponse(t, []byte(text))
 }
 
 // answer reads what a client's call has returned.
@@ -83,24 +92,30 @@ func answer(t testing.TB, response *http.Response, err error) (status int, text 
 	return response.StatusCode, string(content)
 }
 
-func (s *testServer) count(o outcome) float64 { return counted(s.registry, o) }
+// counts are the requests that were counted, by "resource result", series that
+// are still at zero included.
+func (s *testServer) counts(t testing.TB) map[string]float64 { return counted(t, s.registry) }
 
-func counted(gatherer prometheus.Gatherer, o outcome) float64 {
+func counted(t testing.TB, gatherer prometheus.Gatherer) map[string]float64 {
+	t.Helper()
 	families, err := gatherer.Gather()
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
+	counts := map[string]float64{}
 	for _, family := range families {
 		if family.GetName() != "essential_containers_admission_requests_total" {
 			continue
 		}
 		for _, metric := range family.GetMetric() {
-			if metric.GetLabel()[0].GetValue() == string(o) {
-				return metric.GetCounter().GetValue()
+			labels := map[string]string{}
+			for _, label := range metric.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
 			}
+			counts[labels["resource"]+" "+labels["result"]] = metric.GetCounter().GetValue()
 		}
 	}
-	panic("no series for " + o)
+	return counts
 }
 
 // logLines keeps what is logged at verbosity 0.

@@ -12,6 +12,7 @@ type outcome string
 const (
 	tracked   outcome = "tracked"
 	untracked outcome = "untracked"
+	allowed   outcome = "allowed"
 	denied    outcome = "denied"
 	malformed outcome = "malformed"
 	failed    outcome = "failed"
@@ -19,32 +20,39 @@ const (
 
 type metrics struct {
 	requests *prometheus.CounterVec
-	duration prometheus.Histogram
+	duration *prometheus.HistogramVec
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "essential_containers_admission_requests_total",
-			Help: "Admission requests by result: tracked (pod admitted with the tracking annotation), " +
-				"untracked (admitted without), denied (the label is wrong), " +
-				"malformed (no readable review of a pod: HTTP 4xx), failed (a fault of the webhook: HTTP 500).",
-		}, []string{"result"}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "essential_containers_admission_duration_seconds",
-			Help:    "Time to read, judge and answer one admission request, in seconds, whatever its result.",
+			Help: "Admission requests by resource (pods or workloads) and result: " +
+				"tracked (pod admitted with the tracking annotation), untracked (pod admitted without), " +
+				"allowed (workload admitted), denied (the label or a policy annotation is wrong), " +
+				"malformed (no readable review of such an object: HTTP 4xx), failed (a fault of the webhook: HTTP 500).",
+		}, []string{"resource", "result"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "essential_containers_admission_duration_seconds",
+			Help: "Time to read, judge and answer one admission request, in seconds, whatever its result, " +
+				"by resource (pods or workloads).",
 			Buckets: prometheus.ExponentialBuckets(0.00005, 4, 9), // 50 µs to 3.3 s; the API server waits 5 s
-		}),
+		}, []string{"resource"}),
 	}
 	registerer.MustRegister(m.requests, m.duration)
-	// A rate over a series that has yet to appear is no data rather than zero.
-	for _, o := range []outcome{tracked, untracked, denied, malformed, failed} {
-		m.requests.WithLabelValues(string(o))
-	}
 	return m
 }
 
-func (m *metrics) observe(o outcome, took time.Duration) {
-	m.requests.WithLabelValues(string(o)).Inc()
-	m.duration.Observe(took.Seconds())
+// start lets the series of a resource begin at zero: a rate over a series that
+// has yet to appear is no data rather than zero.
+func (m *metrics) start(resource string, results []outcome) {
+	for _, o := range results {
+		m.requests.WithLabelValues(resource, string(o))
+	}
+	m.duration.WithLabelValues(resource)
+}
+
+func (m *metrics) observe(resource string, o outcome, took time.Duration) {
+	m.requests.WithLabelValues(resource, string(o)).Inc()
+	m.duration.WithLabelValues(resource).Observe(took.Seconds())
 }

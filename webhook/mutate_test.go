@@ -103,7 +103,33 @@ func TestMutate(t *testing.T) {
 			pod: aPod("main").init("setup").label("main").annotate(foreign),
 			want: verdict{tracked: true,
 				operations: []jsonpatch.Operation{{Operation: "add", Path: trackedPath, Value: "main"}},
-				warnings:   []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes`}},
+				warnings:   []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
+		},
+		"right policies stay as they are": {
+			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "main").
+				annotated(essential.CompletionAnnotation, "All").annotated(essential.RetentionAnnotation, "Forever"),
+			want: verdict{tracked: true},
+		},
+		"a wrong policy is denied, without a patch": {
+			pod:  aPod("main", "proxy").label("main").annotated(essential.StopDelayAnnotation, "10"),
+			deny: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "10": must be a duration such as 90s, 10m or 1h30m`},
+		},
+		"a mistyped annotation is tracked with a warning, beside that of the only container": {
+			pod: aPod("main").label("main").annotated("essential-containers/retantion", "1h"),
+			want: verdict{tracked: true,
+				operations: []jsonpatch.Operation{{Operation: "add", Path: trackedPath, Value: "main"}},
+				warnings: []string{
+					`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`,
+					`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
+		},
+		"a native sidecar is an init container: main is the only one": {
+			pod: aPod("main").init("mesh").label("main").annotated(essential.TrackedAnnotation, "main"),
+			want: verdict{tracked: true,
+				warnings: []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
+		},
+		"a sidecar that was injected since the first call": {
+			pod:  aPod("main", "injected").label("main").annotated(essential.TrackedAnnotation, "main"),
+			want: verdict{tracked: true},
 		},
 		"a mirror pod is not tracked, whatever its label": {
 			pod:  aPod("main", "proxy").label("mian").annotated(mirrorKey, "hash"),
@@ -214,6 +240,12 @@ func everyPod() (pods []*podBuilder) {
 	kinds := []func(*podBuilder){
 		func(*podBuilder) {},
 		func(p *podBuilder) { p.annotated(mirrorKey, "hash") },
+		func(p *podBuilder) {
+			p.annotated(essential.CompletionAnnotation, "All").annotated(essential.RetentionAnnotation, "Forever")
+		},
+		func(p *podBuilder) {
+			p.annotated(essential.OnFailureAnnotation, "stop").annotated(essential.StopDelayAnnotation, "-1s")
+		},
 	}
 	for _, containers := range [][]string{{}, {"main"}, {"main", "proxy"}} {
 		for _, l := range labels {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
+	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,13 +26,9 @@ const (
 	presize = 64 << 10
 )
 
-var (
-	reviewType   = metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"}
-	podKind      = metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}
-	podsResource = metav1.GroupVersionResource{Version: "v1", Resource: "pods"}
-)
+var reviewType = metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"}
 
-// review is what admission reads of an AdmissionReview. The object is decoded
+// review is what admission reads of an AdmissionReview. The objects are decoded
 // in the same pass: a second one would cost as much again.
 type review struct {
 	metav1.TypeMeta `json:",inline"`
@@ -45,13 +43,10 @@ type request struct {
 	Namespace   string                      `json:"namespace"`
 	Name        string                      `json:"name"`
 	Operation   admissionv1.Operation       `json:"operation"`
-	Object      *pod                        `json:"object"`
-}
+	Object      *object                     `json:"object"`
+	OldObject   *object                     `json:"oldObject"`
 
-// creation reports whether the request creates a pod: the only one in which
-// there is something to decide.
-func (r *request) creation() bool {
-	return r.Operation == admissionv1.Create && r.SubResource == ""
+	kind *kind // of the object, if there is something to decide
 }
 
 // refusal is why a request gets an HTTP error instead of an admission answer.
@@ -65,7 +60,7 @@ func refuse(status int, format string, args ...any) *refusal {
 }
 
 // readRequest returns the review's request, or why there is none.
-func readRequest(w http.ResponseWriter, r *http.Request) (*request, *refusal) {
+func (e *endpoint) readRequest(w http.ResponseWriter, r *http.Request) (*request, *refusal) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return nil, refuse(http.StatusMethodNotAllowed, "method must be POST")
@@ -81,7 +76,7 @@ func readRequest(w http.ResponseWriter, r *http.Request) (*request, *refusal) {
 	if err := utiljson.Unmarshal(body, &review); err != nil {
 		return nil, refuse(http.StatusBadRequest, "decoding the AdmissionReview: %v", err)
 	}
-	return review.Request, review.check()
+	return review.Request, e.check(&review)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
@@ -98,8 +93,9 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
 	return body.Bytes(), nil
 }
 
-// check refuses a review that does not ask about a pod.
-func (r *review) check() *refusal {
+// check refuses a review that asks about something else, and finds the kind of
+// the object.
+func (e *endpoint) check(r *review) *refusal {
 	switch {
 	case r.TypeMeta != reviewType:
 		return refuse(http.StatusBadRequest, "the body must be an AdmissionReview of admission.k8s.io/v1, not %q of %q",
@@ -107,20 +103,31 @@ func (r *review) check() *refusal {
 	case r.Request == nil:
 		return refuse(http.StatusBadRequest, "the AdmissionReview has no request")
 	}
-	resource, kind := r.Request.Resource, r.Request.Kind
+	resource, object := r.Request.Resource, r.Request.Kind
+	i := slices.IndexFunc(e.kinds, func(k kind) bool { return k.isResource(resource) })
 	switch {
-	case resource != podsResource:
-		return refuse(http.StatusBadRequest, "the request must be about pods of v1, not %q of %q",
-			resource.Resource, schema.GroupVersion{Group: resource.Group, Version: resource.Version})
-	case !r.Request.creation():
+	case i < 0:
+		return refuse(http.StatusBadRequest, "the request must be about %s, not %q of %q",
+			e.list(), resource.Resource, schema.GroupVersion{Group: resource.Group, Version: resource.Version})
+	case r.Request.SubResource != "" || !slices.Contains(e.operations, r.Request.Operation):
 		return nil
-	case kind != podKind:
-		return refuse(http.StatusBadRequest, "the object must be a Pod of v1, not %q of %q",
-			kind.Kind, schema.GroupVersion{Group: kind.Group, Version: kind.Version})
+	case !e.kinds[i].isKind(object):
+		return refuse(http.StatusBadRequest, "the object must be a %s of %s, not %q of %q",
+			e.kinds[i].kind, e.kinds[i].GroupVersion, object.Kind, schema.GroupVersion{Group: object.Group, Version: object.Version})
 	case r.Request.Object == nil:
 		return refuse(http.StatusBadRequest, "the request has no object")
 	}
+	r.Request.kind = &e.kinds[i]
 	return nil
+}
+
+// list is what may be reviewed, for people.
+func (e *endpoint) list() string {
+	resources := make([]string, len(e.kinds))
+	for i, k := range e.kinds {
+		resources[i] = fmt.Sprintf("%s of %s", k.resource, k.GroupVersion)
+	}
+	return strings.Join(resources, " or ")
 }
 
 // encode returns the body of the review that answers the request uid.
@@ -128,7 +135,7 @@ func (v *verdict) encode(uid types.UID) ([]byte, error) {
 	response := &admissionv1.AdmissionResponse{UID: uid, Allowed: len(v.denial) == 0, Warnings: v.warnings}
 	if !response.Allowed {
 		// No Details: beside them, kubectl drops the message and with it the
-		// name of the webhook that rejected the pod.
+		// name of the webhook that rejected the object.
 		response.Result = &metav1.Status{
 			Status:  metav1.StatusFailure,
 			Code:    http.StatusUnprocessableEntity,

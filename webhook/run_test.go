@@ -33,8 +33,10 @@ func TestRunServesAdmissionHealthAndMetrics(t *testing.T) {
 	}
 	status, metrics := fetch(t, "http://"+w.listeners.metrics.Addr().String()+"/metrics")
 	for _, want := range []string{
-		`essential_containers_admission_requests_total{result="tracked"} 1`,
-		`essential_containers_admission_duration_seconds_count 1`,
+		`essential_containers_admission_requests_total{resource="pods",result="tracked"} 1`,
+		`essential_containers_admission_duration_seconds_count{resource="pods"} 1`,
+		`essential_containers_admission_requests_total{resource="workloads",result="allowed"} 1`,
+		`essential_containers_admission_duration_seconds_count{resource="workloads"} 1`,
 		`essential_containers_certificate_expiration_timestamp_seconds `,
 		`go_goroutines `,
 		`process_open_fds `,
@@ -90,7 +92,7 @@ func TestRunServesDuringTheShutdownDelayAndFinishesWhatIsUnderWay(t *testing.T) 
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(reading) }})
 	answer := make(chan string, 1)
 	go func() {
-		text, _, err := w.admit(ctx, body)
+		text, _, err := w.admit(ctx, PodsPath, body)
 		answer <- fmt.Sprint(text, err)
 	}()
 	<-reading

@@ -107,7 +107,7 @@ func (w *runningWebhook) await(t *testing.T, path string, status int, words ...s
 // admit asks the admission server as the API server does: by the DNS name, and
 // trusting only what is in the directory of the certificate. It returns the
 // answer and the protocol that it came over.
-func (w *runningWebhook) admit(ctx context.Context, review io.Reader) (body, protocol string, err error) {
+func (w *runningWebhook) admit(ctx context.Context, path string, review io.Reader) (body, protocol string, err error) {
 	authority, err := os.ReadFile(filepath.Join(w.options.CertDir, "tls.crt"))
 	if err != nil {
 		return "", "", err
@@ -118,7 +118,7 @@ func (w *runningWebhook) admit(ctx context.Context, review io.Reader) (body, pro
 		ForceAttemptHTTP2: true, DisableKeepAlives: true, ExpectContinueTimeout: patience,
 		TLSClientConfig: &tls.Config{ServerName: dnsName, RootCAs: roots},
 	}}
-	url := "https://" + w.listeners.admission.Addr().String() + PodsPath
+	url := "https://" + w.listeners.admission.Addr().String() + path
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, review)
 	if err != nil {
 		return "", "", err
@@ -134,15 +134,21 @@ func (w *runningWebhook) admit(ctx context.Context, review io.Reader) (body, pro
 	return string(content), response.Proto, err
 }
 
-// admitGood asks about a pod that must be admitted.
+// admitGood asks about a pod and about a Job that must be admitted.
 func (w *runningWebhook) admitGood(t *testing.T) (protocol string) {
 	t.Helper()
-	body, protocol, err := w.admit(t.Context(), strings.NewReader(aReview(aPod("main", "proxy").label("main")).body()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !decodeResponse(t, []byte(body)).Allowed {
-		t.Errorf("denied: %s", body)
+	good := aPod("main", "proxy").label("main")
+	for path, review := range map[string]*reviewBuilder{
+		"/mutate-pods": aReview(good), "/validate-workloads": aJob.creation(good),
+	} {
+		var body string
+		var err error
+		if body, protocol, err = w.admit(t.Context(), path, strings.NewReader(review.body())); err != nil {
+			t.Fatal(err)
+		}
+		if !decodeResponse(t, []byte(body)).Allowed {
+			t.Errorf("%s: denied: %s", path, body)
+		}
 	}
 	return protocol
 }

@@ -17,7 +17,7 @@ func newCommand() command.Command {
 	var options webhook.Options
 	return command.Command{
 		Name:     "webhook",
-		Purpose:  "Webhook checks the essential-containers label of pods at admission and rejects pods in which it is wrong.",
+		Purpose:  "Webhook checks the essential-containers label and policies of pods, and of workloads' pod templates, at admission, and rejects what is wrong.",
 		Version:  version,
 		Bind:     options.BindFlags,
 		Validate: options.Validate,

@@ -18,7 +18,7 @@ func TestRun(t *testing.T) {
 	}{
 		"help describes the command and its flags": {
 			args: []string{"-h"},
-			prints: []string{"Webhook checks the essential-containers label of pods", "-bind-address address\n", "(default \":9443\")",
+			prints: []string{"Webhook checks the essential-containers label and policies of pods", "-bind-address address\n", "(default \":9443\")",
 				"-cert-dir directory\n", "-zap-log-level", "-version"},
 		},
 		"the version":               {args: []string{"--version"}, prints: []string{"v1.2.3\n"}},

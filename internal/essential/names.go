@@ -50,7 +50,7 @@ func Names(path *field.Path, value string, containers ContainerNames) (names []s
 				"is an init container; only a regular container can be essential; "+list()))
 		default:
 			errs = append(errs, field.Invalid(path, name,
-				"no such container; "+list()+suggestion(name, containers.Regular)))
+				"no such container; "+list()+didYouMean("", closest(name, containers.Regular))))
 		}
 	}
 	return names, errs
@@ -77,9 +77,9 @@ func (c ContainerNames) regularList() string {
 	return "the pod has " + strings.Join(quoted, ", ")
 }
 
-// suggestion offers the candidate that is closest to the mistyped name, if any
-// is close enough to be a typing error: one edit for each three letters.
-func suggestion(name string, candidates []string) string {
+// closest returns the candidate that is closest to the mistyped name, if any is
+// close enough to be a typing error: one edit for each three letters.
+func closest(name string, candidates []string) string {
 	best, bestDistance := "", (len(name)+2)/3+1
 	for _, candidate := range candidates[:min(len(candidates), maxCompared)] {
 		if len(candidate) > validation.DNS1123LabelMaxLength {
@@ -89,10 +89,15 @@ func suggestion(name string, candidates []string) string {
 			best, bestDistance = candidate, d
 		}
 	}
-	if best == "" {
+	return best
+}
+
+// didYouMean ends a message with what was probably meant, if that is known.
+func didYouMean(prefix, name string) string {
+	if name == "" {
 		return ""
 	}
-	return fmt.Sprintf("; did you mean %q?", best)
+	return fmt.Sprintf("; did you mean %q?", prefix+name)
 }
 
 // editDistance counts the insertions, deletions, substitutions and swaps of

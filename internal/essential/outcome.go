@@ -78,7 +78,7 @@ func OutcomeOf(pod *corev1.Pod, policies Policies) Outcome {
 	}
 	stops := failed != nil && policies.OnFailure == OnFailureStop
 	switch {
-	case completed != nil && !(stops && failed.before(completed)):
+	case completed != nil && (!stops || !failed.before(completed)):
 		return Outcome{Phase: corev1.PodSucceeded, By: *completed}
 	case stops:
 		return Outcome{Phase: corev1.PodFailed, By: *failed}

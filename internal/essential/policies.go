@@ -2,7 +2,6 @@ package essential
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -15,17 +14,19 @@ import (
 // Completion says which completions of several essential containers end the pod.
 type Completion string
 
+// The first completion, or the last one of all.
 const (
-	CompletionAny Completion = "Any" // the first one
-	CompletionAll Completion = "All" // the last one of all
+	CompletionAny Completion = "Any"
+	CompletionAll Completion = "All"
 )
 
 // OnFailure says what it means that an essential container failed for good.
 type OnFailure string
 
+// Nothing, or that the pod is stopped with the phase Failed.
 const (
-	OnFailureIgnore OnFailure = "Ignore" // nothing
-	OnFailureStop   OnFailure = "Stop"   // the pod is stopped with the phase Failed
+	OnFailureIgnore OnFailure = "Ignore"
+	OnFailureStop   OnFailure = "Stop"
 )
 
 // Forever as a retention means that the pod is not deleted.
@@ -135,21 +136,36 @@ func duration(policy *time.Duration, value, must string) error {
 // UnknownAnnotations returns one sentence for each annotation that looks like
 // one of the contract's and is not: most likely mistyped, and without effect.
 func UnknownAnnotations(parent *field.Path, annotations map[string]string) (sentences []string) {
-	known := append([]string{TrackedAnnotation, StoppedAnnotation}, policyAnnotations...)
-	for _, key := range slices.Sorted(maps.Keys(annotations)) {
-		if !strings.HasPrefix(key, Label+"/") || slices.Contains(known, key) {
-			continue
+	var unknown []string
+	for key := range annotations {
+		if strings.HasPrefix(key, prefix) && key != TrackedAnnotation && key != StoppedAnnotation && !slices.Contains(policyAnnotations, key) {
+			unknown = append(unknown, key)
 		}
-		if len(sentences) == maxListed {
+	}
+	slices.Sort(unknown)
+	for i, key := range unknown {
+		if i == maxListed {
 			return append(sentences, "further unknown annotations are ignored too")
 		}
-		hint := ""
-		if len(key) <= validation.DNS1123LabelMaxLength {
-			hint = suggestion(key, policyAnnotations)
-		}
-		sentences = append(sentences, fmt.Sprintf("%s: unknown annotation, ignored%s", annotationPath(parent, shown(key)), hint))
+		sentences = append(sentences, fmt.Sprintf("%s: unknown annotation, ignored%s", annotationPath(parent, shown(key)), didYouMean(prefix, policyLike(key))))
 	}
 	return sentences
+}
+
+// prefix is that of all annotations of the contract.
+const prefix = Label + "/"
+
+// policyLike returns the policy, without the prefix, that is most likely meant by
+// an unknown key.
+func policyLike(key string) string {
+	if len(key) > validation.DNS1123LabelMaxLength {
+		return ""
+	}
+	names := make([]string, len(policyAnnotations))
+	for i, known := range policyAnnotations {
+		names[i] = strings.TrimPrefix(known, prefix)
+	}
+	return closest(strings.TrimPrefix(key, prefix), names)
 }
 
 func annotationPath(parent *field.Path, key string) *field.Path {

@@ -116,6 +116,7 @@ func TestUnknownAnnotations(t *testing.T) {
 		"all that are known":              {annotations: map[string]string{TrackedAnnotation: "", StoppedAnnotation: "", CompletionAnnotation: "", OnFailureAnnotation: "", StopDelayAnnotation: "", RetentionAnnotation: ""}},
 		"another prefix":                  {annotations: map[string]string{"essential-containers.example.com/x": "", "essential-containers": ""}},
 		"a typing error":                  {annotations: map[string]string{"essential-containers/retantion": ""}, want: []string{`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`}},
+		"far from any":                    {annotations: map[string]string{"essential-containers/mode": ""}, want: []string{`metadata.annotations[essential-containers/mode]: unknown annotation, ignored`}},
 		"nothing like any, in some order": {annotations: map[string]string{"essential-containers/yyyyyyyyyyyyyyyyyyyyy": "", "essential-containers/xxxxxxxxxxxxxxxxxxxxx": ""}, want: []string{`metadata.annotations[essential-containers/xxxxxxxxxxxxxxxxxxxxx]: unknown annotation, ignored`, `metadata.annotations[essential-containers/yyyyyyyyyyyyyyyyyyyyy]: unknown annotation, ignored`}},
 		"a long one is shortened":         {annotations: map[string]string{"essential-containers/" + strings.Repeat("x", 500): ""}, want: []string{`metadata.annotations[essential-containers/` + strings.Repeat("x", 79) + `...]: unknown annotation, ignored`}},
 	} {

@@ -244,7 +244,7 @@ func testTrackingCannotBeForged(t *testing.T) {
 // awaitEventOf waits for an event about the object and returns its note.
 func (s *scene) awaitEventOf(object client.Object, reason string) (note string) {
 	s.Helper()
-	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
 		for _, e := range s.events(object.GetUID()) {
 			if e.Reason == reason {
 				note = e.Note
