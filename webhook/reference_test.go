@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"runtime"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,9 +19,7 @@ func TestReferenceListsTheMetrics(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- source.Start(ctx) }()
-	for source.Check(nil) != nil {
-		runtime.Gosched()
-	}
+	eventually(t, func() error { return source.Check(nil) })
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
