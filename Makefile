@@ -46,7 +46,7 @@ test: setup lint unit chart-test e2e ## Everything: lint, unit, chart and end-to
 ##@ Develop
 
 setup: ## Install and build what the tests need; cached
-	$(call CLUSTER,e2e) build
+	$(call CLUSTER,e2e) build $(KUBELET:%=--kubelet=%)
 
 build: ## Build both programs into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./cmd/webhook ./cmd/reaper
@@ -66,11 +66,14 @@ chart-test: setup ## Lint the chart and test what it renders
 	$(BIN)/helm lint --strict $(CHART)
 	HELM=$(BIN)/helm $(GOTESTSUM) -- ./test/chart
 
+# Of an older kubelet, how it stops pods is what matters; RUN= selects more.
+RUN ?= $(if $(KUBELET),TestEndToEnd/Stops)
+
 # The cluster goes whatever happens; KEEP=1 leaves it for looking around.
-e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= selects, KEEP=1 keeps it
-	$(call CLUSTER,e2e) up
+e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= selects, KUBELET= takes an older one, KEEP=1 keeps it
+	$(call CLUSTER,e2e) up $(KUBELET:%=--kubelet=%)
 	$(call CLUSTER,e2e) load $(ARCHIVE)
-	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl \
+	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl KUBELET=$(KUBELET) \
 		$(GOTESTSUM) --format=standard-verbose -- -count=1 -p=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)') ./test/e2e ./test/cluster || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
 

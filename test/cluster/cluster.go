@@ -29,6 +29,7 @@ const (
 	insideParts = "/run/parts"   // and the built parts
 
 	pidFile        = "pid"                    // the supervisor's
+	controlFile    = "control.sock"           // where the supervisor takes orders
 	crdsFile       = "cert-manager-installed" // there once cert-manager can start
 	readyFile      = "ready"                  // there once the cluster was ready; says what it runs
 	kubeconfigFile = "kubeconfig"
@@ -60,8 +61,8 @@ func (c *cluster) kubeconfig() string { return c.path(kubeconfigFile) }
 
 // up starts the cluster, or finds it up. A cluster that an interrupted up left
 // half started, or that runs other versions, is removed first.
-func (c *cluster) up(ctx context.Context, progress *progress, source string) error {
-	programs, err := programs(source)
+func (c *cluster) up(ctx context.Context, progress *progress, source, kubelet string) error {
+	programs, err := programs(source, kubelet)
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func (c *cluster) up(ctx context.Context, progress *progress, source string) err
 	}{
 		{"starting the cluster's processes", func() error { return c.start(lock, programs) }},
 		{"waiting for the API server", func() error { return c.waitForAPIServer(ctx) }},
-		{"loading the pause and test images", func() error { return c.loadOwnImages(ctx, source) }},
+		{"loading the pause and test images", func() error { return c.loadOwnImages(ctx, programs) }},
 		{"installing cert-manager", func() error { return c.installCertManager(ctx, source) }},
 		{"waiting for the node", func() error { return c.waitForNode(ctx) }},
 	}
@@ -101,9 +102,9 @@ func (c *cluster) up(ctx context.Context, progress *progress, source string) err
 }
 
 // programs are the built programs: name to path, relative to the cache folder.
-func programs(source string) (map[string]string, error) {
+func programs(source, kubelet string) (map[string]string, error) {
 	list := map[string]string{}
-	for _, p := range parts() {
+	for _, p := range parts(kubelet) {
 		key, err := p.cacheKey(source)
 		if err != nil {
 			return nil, err
@@ -136,7 +137,7 @@ func (c *cluster) isUp(programs map[string]string) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	return c.supervisor() != 0 && c.waitForAPIServer(ctx) == nil && c.waitForNode(ctx) == nil
+	return c.startStopped(ctx) == nil && c.waitForAPIServer(ctx) == nil && c.waitForNode(ctx) == nil
 }
 
 // start writes the cluster's files and starts its supervisor.
@@ -253,6 +254,9 @@ func (c *cluster) writeConfig(name, path string, values map[string]string) error
 // supervisor is the pid of the running supervisor, or 0. The pid is trusted
 // only while its lock is held: it could be somebody else's by now.
 func (c *cluster) supervisor() int {
+	if _, err := os.Stat(c.lockPath()); err != nil {
+		return 0 // and to look leaves no lock behind
+	}
 	lock, err := lockNow(c.lockPath())
 	if err == nil {
 		lock.Close()
@@ -271,6 +275,8 @@ func (c *cluster) supervisor() int {
 	})
 	return pid
 }
+
+func (c *cluster) isDown() error { return fmt.Errorf("cluster %s is down", c.name) }
 
 // down ends the cluster and removes all its files and cgroups. It is right at
 // any point, also when there is nothing.
@@ -321,12 +327,16 @@ func end(pid int) error {
 }
 
 // status lists the cluster's own processes by their pids on this machine.
-func (c *cluster) status(out io.Writer) error {
+func (c *cluster) status(ctx context.Context, out io.Writer) error {
 	pid := c.supervisor()
 	if pid == 0 {
-		return fmt.Errorf("cluster %s is down", c.name)
+		return c.isDown()
 	}
-	fmt.Fprintf(out, "cluster %s is up\nKUBECONFIG=%s\nlogs: %s\n%8d supervisor\n", c.name, c.kubeconfig(), c.path("logs"), pid)
+	fmt.Fprintf(out, "cluster %s is up\nKUBECONFIG=%s\nlogs: %s\n", c.name, c.kubeconfig(), c.path("logs"))
+	if version, err := c.output(ctx, "kubelet", "--version"); err == nil {
+		fmt.Fprintf(out, "kubelet: %s", version)
+	}
+	fmt.Fprintf(out, "%8d supervisor\n", pid)
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
 		return err
@@ -340,5 +350,9 @@ func (c *cluster) status(out io.Writer) error {
 			}
 		}
 	}
-	return nil
+	stopped, err := c.stopped(ctx)
+	for _, name := range stopped {
+		fmt.Fprintf(out, "%8s %s\n", "stopped", name)
+	}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestNewCluster(t *testing.T) {
@@ -110,16 +111,40 @@ func TestCacheKey(t *testing.T) {
 }
 
 func TestPartsMatchTheirModules(t *testing.T) {
+	for _, kubelet := range append(olderKubelets, kubernetesVersion) {
+		t.Run("kubelet "+kubelet, func(t *testing.T) { partsMatchTheirModules(t, kubelet) })
+	}
+	modules, err := filepath.Glob("parts/kubelet-*")
+	if err != nil || len(modules) != len(olderKubelets) {
+		t.Errorf("got modules %v for the kubelets %v, error %v", modules, olderKubelets, err)
+	}
+}
+
+func partsMatchTheirModules(t *testing.T, kubelet string) {
 	seen := map[string]bool{}
-	for _, p := range parts() {
-		if _, err := os.Stat(filepath.Join("parts", p.module, "go.mod")); err != nil {
+	for _, p := range parts(kubelet) {
+		text, err := os.ReadFile(filepath.Join("parts", p.module, "go.mod"))
+		if err != nil {
 			t.Error(err)
 		}
 		for _, pkg := range p.packages {
-			if name := p.binary(pkg); seen[name] {
+			name := p.binary(pkg)
+			if seen[name] {
 				t.Errorf("two parts make %s", name)
-			} else {
-				seen[name] = true
+			}
+			seen[name] = true
+			if !strings.HasPrefix(pkg, "k8s.io/kubernetes/") {
+				continue
+			}
+			version := kubernetesVersion
+			if name == "kubelet" {
+				version = kubelet
+			}
+			if want := "k8s.io/kubernetes v" + version + " "; !strings.Contains(string(text), want) {
+				t.Errorf("parts/%s/go.mod does not require %s", p.module, want)
+			}
+			if want := ".gitVersion=v" + version + " "; !strings.Contains(p.ldflags, want) {
+				t.Errorf("%s does not report its version %s: %s", name, version, p.ldflags)
 			}
 		}
 	}
@@ -128,12 +153,62 @@ func TestPartsMatchTheirModules(t *testing.T) {
 			t.Errorf("no part makes %s", d.argv[0])
 		}
 	}
-	text, err := os.ReadFile("parts/kubernetes/go.mod")
+}
+
+// What is there already does not wait for somebody else's minutes of building.
+func TestNothingToBuild(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	cache, err := cacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "k8s.io/kubernetes v" + kubernetesVersion; !strings.Contains(string(text), want) {
-		t.Errorf("parts/kubernetes/go.mod does not require %s", want)
+	list, err := programs(".", kubernetesVersion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range list {
+		if err := os.MkdirAll(filepath.Join(cache, filepath.Dir(path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := lockNow(filepath.Join(cache, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	bin := t.TempDir()
+	built := make(chan error, 1)
+	go func() {
+		built <- buildMissing(t.Context(), newProgress(&bytes.Buffer{}), ".", bin, kubernetesVersion)
+	}()
+	select {
+	case err := <-built:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for the lock")
+	}
+	for name, path := range list {
+		if target, err := os.Readlink(filepath.Join(bin, name)); err != nil || target != filepath.Join(cache, path) {
+			t.Errorf("%s links to %q, error %v", name, target, err)
+		}
+	}
+}
+
+// A cluster that is up with another kubelet must not pass for the wanted one.
+func TestKubeletsDiffer(t *testing.T) {
+	seen := map[string]string{}
+	for _, kubelet := range append(olderKubelets, kubernetesVersion) {
+		list, err := programs(".", kubelet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		description := describe(list)
+		if other, ok := seen[description]; ok {
+			t.Errorf("clusters with the kubelets %s and %s look the same", kubelet, other)
+		}
+		seen[description] = kubelet
 	}
 }
 
@@ -161,11 +236,16 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		"no command":               {nil, "no command given"},
-		"an unknown command":       {[]string{"start"}, `unknown command "start"`},
+		"an unknown command":       {[]string{"begin"}, `unknown command "begin"`},
 		"an argument too many":     {[]string{"down", "now"}, `down takes no arguments, got "now"`},
 		"an image without archive": {[]string{"image", "a:b"}, "image needs TAG FOLDER ARCHIVE"},
 		"nothing to load":          {[]string{"load"}, "load needs at least one image archive"},
 		"a bad name":               {[]string{"--name=a/b", "status"}, `--name "a/b"`},
+		"stop without a part":      {[]string{"--kill", "stop"}, "stop needs one PART"},
+		"start of two parts":       {[]string{"start", "etcd", "kubelet"}, "start needs one PART"},
+		"a flag at the end":        {[]string{"stop", "kubelet", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
+		"no cluster for pid":       {[]string{"pid", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
+		"an unknown kubelet":       {[]string{"up", "--kubelet=1.33.0"}, `--kubelet "1.33.0": there are 1.34.4, 1.35.4, 1.36.3 and 1.37.0`},
 		"a supervisor by hand":     {[]string{"supervise", "a", "b"}, "supervise is started by up alone"},
 	} {
 		t.Run(sentence, func(t *testing.T) {

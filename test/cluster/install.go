@@ -25,12 +25,8 @@ type ownImage struct {
 }
 
 // loadOwnImages builds the pause image and the test image and loads them.
-func (c *cluster) loadOwnImages(ctx context.Context, source string) error {
+func (c *cluster) loadOwnImages(ctx context.Context, programs map[string]string) error {
 	cache, err := cacheDir()
-	if err != nil {
-		return err
-	}
-	list, err := programs(source)
 	if err != nil {
 		return err
 	}
@@ -39,7 +35,7 @@ func (c *cluster) loadOwnImages(ctx context.Context, source string) error {
 		return err
 	}
 	images := []ownImage{
-		{"docker.io/local/pause:1", "FROM scratch\nCOPY program /pause\nENTRYPOINT [\"/pause\"]\n", filepath.Join(cache, list["pause"])},
+		{"docker.io/local/pause:1", "FROM scratch\nCOPY program /pause\nENTRYPOINT [\"/pause\"]\n", filepath.Join(cache, programs["pause"])},
 		{"docker.io/library/busybox:1.36", "FROM scratch\nCOPY program /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nCMD [\"sh\"]\n", busybox},
 	}
 	var archives []string
@@ -176,20 +172,27 @@ func (c *cluster) kubectl(ctx context.Context, args ...string) error {
 
 // command runs one of the cluster's programs on this machine.
 func (c *cluster) command(ctx context.Context, program string, args ...string) error {
+	_, err := c.output(ctx, program, args...)
+	return err
+}
+
+// output is what such a program prints.
+func (c *cluster) output(ctx context.Context, program string, args ...string) ([]byte, error) {
 	link, err := os.Readlink(c.path("programs", program))
 	if err != nil {
-		return fmt.Errorf("cluster %s is not up: %w", c.name, err)
+		return nil, fmt.Errorf("cluster %s is not up: %w", c.name, err)
 	}
 	cache, err := cacheDir()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	path, err := filepath.Rel(insideParts, link)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if output, err := exec.CommandContext(ctx, filepath.Join(cache, path), args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(output))
+	output, err := exec.CommandContext(ctx, filepath.Join(cache, path), args...).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(output))
 	}
-	return nil
+	return output, nil
 }

@@ -18,26 +18,7 @@ import (
 // asserts that `down` finds and removes all there is, and that the cluster
 // comes up afterwards.
 func TestInterruptedUp(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "cluster")
-	if output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, output)
-	}
-	c, err := newCluster("interrupted")
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := func(args ...string) *exec.Cmd {
-		return exec.Command(program, append([]string{"--name=interrupted", "--sources=.", "--bin-dir=" + t.TempDir()}, args...)...)
-	}
-	down := func(t *testing.T) {
-		t.Helper()
-		namespace := pidNamespace(c.supervisor())
-		if output, err := command("down").CombinedOutput(); err != nil {
-			t.Fatalf("down: %v\n%s", err, output)
-		}
-		nothingLeft(t, c, namespace)
-	}
-	t.Cleanup(func() { _ = command("down").Run() })
+	_, command, down := newTestCluster(t, "interrupted")
 	for _, step := range []string{"[ 1/5]", "[ 2/5]", "[ 3/5]", "[ 4/5]", "[ 5/5]"} {
 		t.Run("killed in step "+step, func(t *testing.T) {
 			killAt(t, command("up"), step)
@@ -55,6 +36,38 @@ func TestInterruptedUp(t *testing.T) {
 		down(t)
 	})
 	t.Run("down when there is nothing", down)
+}
+
+// newTestCluster builds this program. What it returns runs it for the cluster
+// of that name, and brings the cluster down, of which nothing may be left.
+func newTestCluster(t *testing.T, name string) (c *cluster, command func(args ...string) *exec.Cmd, down func(*testing.T)) {
+	t.Helper()
+	c, err := newCluster(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	program := filepath.Join(folder, "cluster")
+	if output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, output)
+	}
+	command = func(args ...string) *exec.Cmd {
+		flags := []string{"--name=" + name, "--sources=.", "--bin-dir=" + filepath.Join(folder, "bin")}
+		if kubelet := os.Getenv("KUBELET"); kubelet != "" {
+			flags = append(flags, "--kubelet="+kubelet)
+		}
+		return exec.Command(program, append(flags, args...)...)
+	}
+	down = func(t *testing.T) {
+		t.Helper()
+		namespace := pidNamespace(c.supervisor())
+		if output, err := command("down").CombinedOutput(); err != nil {
+			t.Fatalf("down: %v\n%s", err, output)
+		}
+		nothingLeft(t, c, namespace)
+	}
+	t.Cleanup(func() { _ = command("down").Run() })
+	return c, command, down
 }
 
 // killAt runs the command until it begins the step.

@@ -31,6 +31,10 @@ Commands:
   load ARCHIVE...
                load container images into the cluster
   status       say whether the cluster is up, and list its processes
+  stop PART    end one of the cluster's parts; it stays stopped until start, restart or up
+  start PART   run it again; done when its process is there, ready or not
+  restart PART stop it and start it
+  pid          print the pid of the supervisor, whose namespaces are the cluster's
   down         end every process of the cluster and remove all it left
 
 Flags:
@@ -50,23 +54,29 @@ func run(args []string, out io.Writer) error {
 	name := flags.String("name", "default", "which cluster: several can run beside each other")
 	sources := flags.String("sources", "test/cluster", "this program's source folder")
 	binDir := flags.String("bin-dir", "bin", "where to link the built programs (kubectl, helm, ...)")
+	kubelet := flags.String("kubelet", kubernetesVersion, "version of the kubelet that build and up take: "+strings.Join(olderKubelets, ", ")+" or that of all other parts")
+	kill := flags.Bool("kill", false, "stop and restart send SIGKILL instead of SIGTERM")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
 	}
-	if err := flags.Parse(args); err != nil {
+	words, err := parse(flags, args)
+	if err != nil {
 		return err
 	}
-	if flags.NArg() == 0 {
+	if len(words) == 0 {
 		flags.Usage()
 		return errors.New("no command given")
 	}
-	command, rest := flags.Arg(0), flags.Args()[1:]
+	command, rest := words[0], words[1:]
 	if command == superviseCommand {
 		return supervise(rest)
 	}
 	c, err := newCluster(*name)
 	if err != nil {
+		return err
+	}
+	if err := checkKubelet(*kubelet); err != nil {
 		return err
 	}
 	// An interrupted command leaves a state that the next one takes up.
@@ -80,6 +90,10 @@ func run(args []string, out io.Writer) error {
 		return buildImage(ctx, progress, rest[0], rest[1], rest[2])
 	case command == "image":
 		return errors.New("image needs TAG FOLDER ARCHIVE")
+	case (command == "stop" || command == "start" || command == "restart") && len(rest) == 1:
+		return c.order(ctx, command, Order{Part: rest[0], Kill: *kill})
+	case command == "stop" || command == "start" || command == "restart":
+		return fmt.Errorf("%s needs one PART", command)
 	case len(rest) > 0:
 		return fmt.Errorf("%s takes no arguments, got %q", command, strings.Join(rest, " "))
 	}
@@ -89,19 +103,35 @@ func run(args []string, out io.Writer) error {
 	}
 	switch command {
 	case "build":
-		return buildAll(ctx, progress, source, *binDir)
+		return buildAll(ctx, progress, source, *binDir, *kubelet)
 	case "up":
-		if err := buildAll(ctx, progress, source, *binDir); err != nil {
+		if err := buildAll(ctx, progress, source, *binDir, *kubelet); err != nil {
 			return err
 		}
-		return c.up(ctx, progress, source)
+		return c.up(ctx, progress, source, *kubelet)
 	case "down":
 		return c.down(progress)
 	case "status":
-		return c.status(out)
+		return c.status(ctx, out)
+	case "pid":
+		return c.printPID(out)
 	}
 	flags.Usage()
 	return fmt.Errorf("unknown command %q", command)
+}
+
+// parse takes flags wherever they stand, behind the command too, and returns
+// the other words.
+func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		if flags.NArg() == 0 {
+			return words, nil
+		}
+		words, args = append(words, flags.Arg(0)), flags.Args()[1:]
+	}
 }
 
 // poll calls done every interval until it reports true, returns an error, or

@@ -20,6 +20,17 @@ import (
 
 const kubernetesVersion = "1.37.0" // what parts/kubernetes/go.mod requires
 
+// olderKubelets can run below the API server in place of the kubelet of its own
+// version: they may be three minor versions behind. Each has a module.
+var olderKubelets = []string{"1.34.4", "1.35.4", "1.36.3"}
+
+func checkKubelet(version string) error {
+	if version == kubernetesVersion || slices.Contains(olderKubelets, version) {
+		return nil
+	}
+	return fmt.Errorf("--kubelet %q: there are %s and %s", version, strings.Join(olderKubelets, ", "), kubernetesVersion)
+}
+
 // part is one folder below parts/: a Go module of its own, since Kubernetes,
 // containerd, etcd, Helm and cert-manager cannot agree on their dependencies.
 type part struct {
@@ -29,12 +40,32 @@ type part struct {
 	ldflags  string
 }
 
-func parts() []part {
-	const version = "k8s.io/component-base/version"
+// kubernetesPart is one command of a Kubernetes version.
+func kubernetesPart(module, command, version string) part {
+	const variables = "k8s.io/component-base/version"
 	// Without these the parts report v0.0.0-master+$Format and skew checks go wrong.
-	major, rest, _ := strings.Cut(kubernetesVersion, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	ldflags := fmt.Sprintf("-X %[1]s.gitVersion=v%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s", version, kubernetesVersion, major, minor)
+	major, minor := majorMinor(version)
+	ldflags := fmt.Sprintf("-X %[1]s.gitVersion=v%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s", variables, version, major, minor)
+	return part{module: module, ldflags: ldflags, packages: []string{"k8s.io/kubernetes/cmd/" + command}}
+}
+
+func majorMinor(version string) (major, minor string) {
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ = strings.Cut(rest, ".")
+	return major, minor
+}
+
+func kubeletPart(version string) part {
+	module := "kubernetes"
+	if version != kubernetesVersion {
+		major, minor := majorMinor(version)
+		module = "kubelet-" + major + "." + minor
+	}
+	return kubernetesPart(module, "kubelet", version)
+}
+
+// parts are those of a cluster with this version of the kubelet.
+func parts(kubelet string) []part {
 	list := []part{
 		{module: "etcd", packages: []string{"go.etcd.io/etcd/server/v3"}},
 		{module: "cni", packages: []string{
@@ -49,10 +80,11 @@ func parts() []part {
 		}},
 	}
 	// One by one, so that the minutes these take show as steps.
-	for _, command := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"} {
-		list = append(list, part{module: "kubernetes", ldflags: ldflags, packages: []string{"k8s.io/kubernetes/cmd/" + command}})
+	for _, command := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubectl"} {
+		list = append(list, kubernetesPart("kubernetes", command, kubernetesVersion))
 	}
 	return append(list,
+		kubeletPart(kubelet),
 		part{module: "helm", packages: []string{"helm.sh/helm/v4/cmd/helm"}},
 		part{module: "certmanager", packages: []string{"."}},
 		part{module: "pause", packages: []string{"."}},
@@ -78,13 +110,24 @@ func (p part) title() string {
 
 // buildAll checks the machine, builds every part that the cache does not hold,
 // and links all programs into binDir.
-func buildAll(ctx context.Context, progress *progress, source, binDir string) error {
+func buildAll(ctx context.Context, progress *progress, source, binDir, kubelet string) error {
 	if err := prepareMachine(ctx, progress); err != nil {
+		return err
+	}
+	return buildMissing(ctx, progress, source, binDir, kubelet)
+}
+
+func buildMissing(ctx context.Context, progress *progress, source, binDir, kubelet string) error {
+	if err := os.MkdirAll(binDir, 0o755); err != nil {
 		return err
 	}
 	cache, err := cacheDir()
 	if err != nil {
 		return err
+	}
+	missing, err := linkAll(source, cache, binDir, kubelet)
+	if err != nil || len(missing) == 0 {
+		return err // somebody else's build of other parts is nothing to wait for
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
@@ -94,28 +137,8 @@ func buildAll(ctx context.Context, progress *progress, source, binDir string) er
 		return err
 	}
 	defer unlock()
-	if err := os.MkdirAll(binDir, 0o755); err != nil {
+	if missing, err = linkAll(source, cache, binDir, kubelet); err != nil {
 		return err
-	}
-	type missingPart struct {
-		part
-		dir string
-	}
-	var missing []missingPart
-	for _, p := range parts() {
-		key, err := p.cacheKey(source)
-		if err != nil {
-			return err
-		}
-		dir := filepath.Join(cache, key)
-		if _, err := os.Stat(dir); err != nil {
-			missing = append(missing, missingPart{p, dir})
-		}
-		for _, pkg := range p.packages {
-			if err := relink(filepath.Join(dir, p.binary(pkg)), filepath.Join(binDir, p.binary(pkg))); err != nil {
-				return err
-			}
-		}
 	}
 	progress.begin(len(missing))
 	for _, p := range missing {
@@ -124,6 +147,33 @@ func buildAll(ctx context.Context, progress *progress, source, binDir string) er
 		}
 	}
 	return nil
+}
+
+// missingPart is one that the cache does not hold, and the folder it belongs in.
+type missingPart struct {
+	part
+	dir string
+}
+
+// linkAll links all programs into binDir, whether they are built or not, and
+// returns the parts that are to be built.
+func linkAll(source, cache, binDir, kubelet string) (missing []missingPart, err error) {
+	for _, p := range parts(kubelet) {
+		key, err := p.cacheKey(source)
+		if err != nil {
+			return nil, err
+		}
+		dir := filepath.Join(cache, key)
+		if _, err := os.Stat(dir); err != nil {
+			missing = append(missing, missingPart{p, dir})
+		}
+		for _, pkg := range p.packages {
+			if err := relink(filepath.Join(dir, p.binary(pkg)), filepath.Join(binDir, p.binary(pkg))); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return missing, nil
 }
 
 // cacheDir holds one folder a part, named after all that goes into it.
@@ -185,10 +235,12 @@ func (p part) build(ctx context.Context, source, dir string) error {
 	return os.Rename(partial, dir)
 }
 
-// relink makes link point at target, whatever it was before.
+// relink makes link point at target, whatever it was before, and at no time at
+// nothing: somebody may be using the program.
 func relink(target, link string) error {
-	if err := os.Remove(link); err != nil && !os.IsNotExist(err) {
+	unused := fmt.Sprintf("%s.%d", link, os.Getpid())
+	if err := os.Symlink(target, unused); err != nil {
 		return err
 	}
-	return os.Symlink(target, link)
+	return os.Rename(unused, link)
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,10 +10,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -36,7 +33,8 @@ const (
 
 const nodeIP = "10.99.0.1"
 
-// daemon is one process of the cluster, started again whenever it ends.
+// daemon is one process of the cluster, started again whenever it ends,
+// unless it was stopped.
 type daemon struct {
 	name  string
 	argv  []string
@@ -61,6 +59,7 @@ func daemons() []daemon {
 			"--authorization-mode=Node,RBAC", "--allow-privileged=true",
 			"--kubelet-client-certificate=" + pki + "admin.crt", "--kubelet-client-key=" + pki + "admin.key",
 			"--kubelet-preferred-address-types=InternalIP", // the node's name does not resolve
+			"--shutdown-watch-termination-grace-period=2s", // without it, watches keep a stop waiting for a minute
 		}, listens("tcp", "127.0.0.1:2379")},
 		{"kube-controller-manager", []string{"kube-controller-manager",
 			"--kubeconfig=" + config + "admin.kubeconfig", "--leader-elect=false", "--use-service-account-credentials",
@@ -137,11 +136,15 @@ func supervise(args []string) error {
 	if err := os.Setenv("PATH", inside+"/programs:"+os.Getenv("PATH")); err != nil {
 		return err
 	}
-	children := &children{waiting: map[int]chan syscall.WaitStatus{}}
-	for _, d := range daemons() {
-		go children.keepRunning(d)
+	orders, err := net.Listen("unix", inside+"/"+controlFile)
+	if err != nil {
+		return fmt.Errorf("listening for orders: %w", err)
 	}
-	children.reap()
+	children := newChildren(inside+"/logs", 30*time.Second, daemons())
+	if err := obey(orders, children); err != nil {
+		return err
+	}
+	children.keepAllRunning()
 	return nil
 }
 
@@ -212,71 +215,5 @@ func forward(listener net.Listener, target string) {
 			}
 			<-done
 		}()
-	}
-}
-
-// children are the processes below the supervisor. As the first process of its
-// namespace it also inherits every orphan, so one loop waits for all.
-type children struct {
-	mu      sync.Mutex
-	waiting map[int]chan syscall.WaitStatus
-}
-
-// keepRunning starts d when it can run, and again whenever it ends.
-func (c *children) keepRunning(d daemon) {
-	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
-		if d.after != nil {
-			_ = poll(context.Background(), 50*time.Millisecond, func() (bool, error) { return d.after(), nil })
-		}
-		status, err := c.run(d)
-		if err != nil {
-			log.Printf("starting %s: %v", d.name, err)
-		} else {
-			log.Printf("%s ended with status %d, signal %q; starting it again", d.name, status.ExitStatus(), status.Signal())
-		}
-		time.Sleep(pause) // do not spin on one that cannot run
-	}
-}
-
-func (c *children) run(d daemon) (syscall.WaitStatus, error) {
-	path, err := exec.LookPath(d.argv[0])
-	if err != nil {
-		return 0, err
-	}
-	out, err := os.OpenFile(filepath.Join(inside, "logs", d.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return 0, err
-	}
-	defer out.Close()
-	c.mu.Lock() // reap must not see the child before it is in the map
-	process, err := os.StartProcess(path, d.argv, &os.ProcAttr{Files: []*os.File{nil, out, out}, Env: os.Environ(), Dir: "/", Sys: &syscall.SysProcAttr{Setpgid: true}})
-	if err != nil {
-		c.mu.Unlock()
-		return 0, err
-	}
-	ended := make(chan syscall.WaitStatus, 1)
-	c.waiting[process.Pid] = ended
-	c.mu.Unlock()
-	return <-ended, nil
-}
-
-func (c *children) reap() {
-	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGCHLD)
-	for range changed {
-		for {
-			c.mu.Lock()
-			var status syscall.WaitStatus
-			pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
-			if err != nil || pid <= 0 {
-				c.mu.Unlock()
-				break
-			}
-			if ended, ok := c.waiting[pid]; ok {
-				delete(c.waiting, pid)
-				ended <- status
-			}
-			c.mu.Unlock()
-		}
 	}
 }
