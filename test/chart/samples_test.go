@@ -67,6 +67,7 @@ func TestSamples(t *testing.T) {
 		"Job three-shares",
 		"Deployment renewed",
 		"Job work-or-limit",
+		"Job policies",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("samples in the order in which they are applied (-want +got):\n%s", diff)
@@ -87,6 +88,12 @@ func TestSamplesNameTheirContainers(t *testing.T) {
 			named, errs := essential.Names(essential.LabelPath(nil), template.Labels[essential.Label], names)
 			if err := errs.ToAggregate(); err != nil {
 				t.Fatal(err)
+			}
+			if _, errs := essential.DefaultPolicies().Override(nil, template.Annotations); len(errs) > 0 {
+				t.Error(errs.ToAggregate())
+			}
+			if unknown := essential.UnknownAnnotations(nil, template.Annotations); len(unknown) > 0 {
+				t.Error(unknown)
 			}
 			if len(named) == len(names.Regular) {
 				t.Error("each container is essential: there is no sidecar to stop")

@@ -26,7 +26,7 @@ const (
 	ReaperDeployment   = Release + "-reaper"
 	WebhookDeployment  = Release + "-webhook"
 	ServingCertificate = Release + "-webhook"
-	// WebhookConfiguration carries its namespace, since it has none.
+	// WebhookConfiguration, of both kinds, carries its namespace, since it has none.
 	WebhookConfiguration = Release + "." + Release
 )
 
@@ -114,11 +114,22 @@ func (c *Cluster) verifyBundle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var workloads admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := c.Get(ctx, client.ObjectKey{Name: WebhookConfiguration}, &workloads); client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	clients := map[string]admissionregistrationv1.WebhookClientConfig{}
 	for _, w := range configuration.Webhooks {
+		clients[w.Name] = w.ClientConfig
+	}
+	for _, w := range workloads.Webhooks { // none, if the check is switched off
+		clients[w.Name] = w.ClientConfig
+	}
+	for name, config := range clients {
 		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(w.ClientConfig.CABundle)
+		roots.AppendCertsFromPEM(config.CABundle)
 		if _, err := certificate.Verify(x509.VerifyOptions{Roots: roots}); err != nil {
-			return fmt.Errorf("webhook %s: %w", w.Name, err)
+			return fmt.Errorf("webhook %s: %w", name, err)
 		}
 	}
 	return nil
