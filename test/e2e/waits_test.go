@@ -71,12 +71,13 @@ func testSidecarEndsFirst(t *testing.T) {
 	s.untouched(pod)
 }
 
-// The kubelet's retry keeps the sidecar; the completion after it counts.
+// The kubelet's retry keeps the sidecar, also where a failure for good would
+// stop the pod; the completion after it counts.
 func testFailsOnceUnderOnFailure(t *testing.T) {
 	s := newScene(t, true)
 	main := kube.Main(`[ -e /state/tried ] || { touch /state/tried; exit 1; }; sleep 1`)
 	main.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
-	template := kube.Template(corev1.RestartPolicyOnFailure, new("main"), main, kube.Sidecar("proxy"))
+	template := annotated(kube.Template(corev1.RestartPolicyOnFailure, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop")
 	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	job := kube.Job(s.namespace, "once", template)
 	s.create(job)
