@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
@@ -39,29 +40,33 @@ func (e enqueuer) pods() handler.TypedEventHandler[*corev1.Pod, reconcile.Reques
 		UpdateFunc: func(ctx context.Context, ev event.TypedUpdateEvent[*corev1.Pod], q queue) {
 			e.enqueue(ctx, ev.ObjectNew, q)
 		},
-		DeleteFunc: func(_ context.Context, ev event.TypedDeleteEvent[*corev1.Pod], _ queue) {
-			e.notices.forget(ev.Object.UID)
+		DeleteFunc: func(_ context.Context, ev event.TypedDeleteEvent[*corev1.Pod], q queue) {
+			if key := client.ObjectKeyFromObject(ev.Object); e.notices.watched(key) {
+				add(q, key, otherPriority, 0)
+			}
 		},
 	}
 }
 
 func (e enqueuer) enqueue(ctx context.Context, pod *corev1.Pod, q queue) {
 	d, now := e.decide(ctx, pod)
-	if d.Warning == (Warning{}) {
-		e.notices.forget(pod.UID)
-		if d.Action == Leave && d.At.IsZero() {
-			return
-		}
+	key := client.ObjectKeyFromObject(pod)
+	if d.Warning != (Warning{}) {
+		e.notices.watch(key)
 	}
-	priority, after := otherPriority, time.Duration(0)
 	switch {
 	case d.Action == Stop || d.Action == Delay:
-		priority = stopPriority
-	case d.Action == Leave && d.Warning == (Warning{}):
-		after = d.At.Sub(now)
+		add(q, key, stopPriority, 0)
+	case d.Action != Leave || e.notices.watched(key):
+		add(q, key, otherPriority, 0)
+	case !d.At.IsZero():
+		add(q, key, otherPriority, d.At.Sub(now))
 	}
-	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(pod)}
-	q.(priorityqueue.PriorityQueue[reconcile.Request]).AddWithOpts(priorityqueue.AddOpts{Priority: &priority, After: after}, request)
+}
+
+func add(q queue, pod types.NamespacedName, priority int, after time.Duration) {
+	q.(priorityqueue.PriorityQueue[reconcile.Request]).AddWithOpts(
+		priorityqueue.AddOpts{Priority: &priority, After: after}, reconcile.Request{NamespacedName: pod})
 }
 
 // namespaces looks again at all labelled pods of a namespace that opts in, or

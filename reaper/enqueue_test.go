@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -66,24 +67,29 @@ func TestEnqueue(t *testing.T) {
 	}
 }
 
-func TestWarningsAreForgottenWithTheirCause(t *testing.T) {
+// Whatever may end a warning goes through the queue, which handles a pod once
+// at a time: nothing is told after it was taken back.
+func TestPodsWithAWarningAreLookedAtAgain(t *testing.T) {
 	bad, good := aPod().annotated(completionKey, "Some"), aPod()
-	for sentence, c := range map[string]struct {
-		happens func(e enqueuer, q queue)
-		want    bool // it would be told again
+	e := enqueuer{decider: deciderAt(now, ordinary, true), notices: newNotices()}
+	for _, step := range []struct {
+		sentence string
+		happens  func(q queue)
+		want     int
 	}{
-		"the pod is as bad as before": {func(e enqueuer, q queue) { e.enqueue(t.Context(), bad.Pod, q) }, false},
-		"the pod is well again":       {func(e enqueuer, q queue) { e.enqueue(t.Context(), good.Pod, q) }, true},
-		"the pod is gone": {func(e enqueuer, q queue) {
-			e.pods().Delete(t.Context(), event.TypedDeleteEvent[*corev1.Pod]{Object: bad.Pod}, q)
-		}, true},
+		{"a good pod is deleted", func(q queue) {
+			e.pods().Delete(t.Context(), event.TypedDeleteEvent[*corev1.Pod]{Object: good.Pod}, q)
+		}, 0},
+		{"a bad one comes", func(q queue) { e.enqueue(t.Context(), bad.Pod, q) }, 1},
+		{"it is well again", func(q queue) { e.enqueue(t.Context(), good.Pod, q) }, 1},
+		{"it is deleted", func(q queue) {
+			e.pods().Delete(t.Context(), event.TypedDeleteEvent[*corev1.Pod]{Object: good.Pod}, q)
+		}, 1},
 	} {
-		e := enqueuer{decider: deciderAt(now, ordinary, true), notices: newNotices()}
-		warning := Warning{Reason: "R"}
-		e.notices.first(bad.UID, warning)
-		c.happens(e, &recordingQueue{})
-		if got := e.notices.first(bad.UID, warning); got != c.want {
-			t.Errorf("%s: told again: %t", sentence, got)
+		var q recordingQueue
+		step.happens(&q)
+		if len(q.added) != step.want {
+			t.Errorf("%s: %d entries in the queue, want %d", step.sentence, len(q.added), step.want)
 		}
 	}
 }
@@ -101,14 +107,15 @@ func TestANamespaceThatOptsInHasItsPodsLookedAt(t *testing.T) {
 	}
 }
 
-func TestANamespaceThatOptsOutHasItsWarningsForgotten(t *testing.T) {
+func TestANamespaceThatOptsOutHasItsWarningsLookedAt(t *testing.T) {
 	pod := aPod().untracked()
 	reader := fake.NewClientBuilder().WithObjects(pod.Pod).Build()
 	e := enqueuer{decider: deciderAt(now, ordinary, false), notices: newNotices()}
-	e.notices.first(pod.UID, untracked)
+	e.notices.watch(client.ObjectKeyFromObject(pod))
 	namespace := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "jobs"}}
-	e.namespaces(reader).Delete(t.Context(), event.TypedDeleteEvent[*metav1.PartialObjectMetadata]{Object: namespace}, &recordingQueue{})
-	if got := e.notices.count(untrackedReason); got != 0 {
-		t.Errorf("%d pods still count as untracked", got)
+	var q recordingQueue
+	e.namespaces(reader).Delete(t.Context(), event.TypedDeleteEvent[*metav1.PartialObjectMetadata]{Object: namespace}, &q)
+	if len(q.added) != 1 {
+		t.Errorf("%d entries in the queue, want 1", len(q.added))
 	}
 }

@@ -88,6 +88,16 @@ func (s *stage) reconcile(t *testing.T) (reconcile.Result, error) {
 	return s.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(aPod())})
 }
 
+// nextEvent is empty if nothing more was told.
+func (s *stage) nextEvent() string {
+	select {
+	case event := <-s.told.Events:
+		return event
+	default:
+		return ""
+	}
+}
+
 // statusPatch is what a write to the status must look like.
 func statusPatch(body map[string]any) []write {
 	return []write{{what: "patch status application/strategic-merge-patch+json", body: body}}
@@ -157,11 +167,11 @@ func TestPatches(t *testing.T) {
 			if diff := cmp.Diff(statusPatch(c.want), s.writes, cmp.AllowUnexported(write{})); diff != "" {
 				t.Errorf("writes (-want +got):\n%s", diff)
 			}
-			if event := <-s.told.Events; event != c.event {
+			if event := s.nextEvent(); event != c.event {
 				t.Errorf("got event  %s\nwant event %s", event, c.event)
 			}
 			if len(s.told.Events) > 0 {
-				t.Errorf("a second event: %s", <-s.told.Events)
+				t.Errorf("a second event: %s", s.nextEvent())
 			}
 		})
 	}
@@ -185,7 +195,7 @@ func TestARepeatedStopChangesTheAnnotationAndKeepsTheTransition(t *testing.T) {
 	if annotations["essential-containers/stopped"] != "2030-01-02T03:04:05Z" {
 		t.Errorf("annotations %v", annotations)
 	}
-	if event := <-s.told.Events; !strings.Contains(event, "Warning StopRepeated") {
+	if event := s.nextEvent(); !strings.Contains(event, "Warning StopRepeated") {
 		t.Errorf("got event %q", event)
 	}
 }
@@ -201,7 +211,7 @@ func TestDeletionIsBoundToTheUID(t *testing.T) {
 		t.Errorf("writes (-want +got):\n%s", diff)
 	}
 	if len(s.told.Events) > 0 {
-		t.Errorf("a second event for one reaped pod: %s", <-s.told.Events)
+		t.Errorf("a second event for one reaped pod: %s", s.nextEvent())
 	}
 }
 
@@ -213,7 +223,7 @@ func TestPlainDeletionTellsWhy(t *testing.T) {
 	if len(s.writes) != 1 || !strings.HasPrefix(s.writes[0].what, "delete") {
 		t.Errorf("writes %v", s.writes)
 	}
-	if event := <-s.told.Events; !strings.Contains(event, "Normal EssentialContainerCompleted "+completed+"; deleting the pod") {
+	if event := s.nextEvent(); !strings.Contains(event, "Normal EssentialContainerCompleted "+completed+"; deleting the pod") {
 		t.Errorf("got event %q", event)
 	}
 }
@@ -273,37 +283,54 @@ func TestEventsAreToldOfTheOwnerToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	story := completed + "; stopping the pod's other containers, the pod is deleted once they have ended"
-	if event := <-s.told.Events; !strings.HasPrefix(event, "Normal EssentialContainerCompleted Stopping "+story) {
+	if event := s.nextEvent(); !strings.HasPrefix(event, "Normal EssentialContainerCompleted Stopping "+story) {
 		t.Errorf("event of the pod: %s", event)
 	}
-	event := <-s.told.Events
+	event := s.nextEvent()
 	if !strings.HasPrefix(event, "Normal EssentialContainerCompleted Stopping Pod nightly-x7k2p: "+story) || !strings.Contains(event, "kind=Job,apiVersion=batch/v1") {
 		t.Errorf("event of the owner: %s", event)
 	}
 }
 
-func TestAWarningIsToldOnce(t *testing.T) {
-	pod := aPod().annotated(completionKey, "Some")
-	s := newStage(t, ordinary, pod.Pod)
-	warned := func() (count int) {
-		t.Helper()
+// change makes the pod that the reconciler sees another one; nil deletes it.
+func (s *stage) change(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	objects := []client.Object{}
+	if pod != nil {
+		objects = append(objects, pod)
+	}
+	s.client = fake.NewClientBuilder().WithObjects(objects...).Build()
+}
+
+func TestAWarningIsToldOnceForAsLongAsItsCauseLasts(t *testing.T) {
+	bad := func() podBuilder { return aPod().annotated(completionKey, "Some") }
+	s := newStage(t, ordinary)
+	for _, step := range []struct {
+		sentence string
+		pod      *corev1.Pod
+		told     int
+	}{
+		{"it is bad", bad().Pod, 1},
+		{"it still is", bad().Pod, 0},
+		{"it is bad in another way", bad().annotated(onFailureKey, "Some").Pod, 1},
+		{"it is well", aPod().Pod, 0},
+		{"it is bad again", bad().Pod, 1},
+		{"it is gone", nil, 0},
+		{"it is there again", bad().Pod, 1},
+		{"another one of its name is bad too", bad().uid("uid-2").Pod, 1},
+	} {
+		s.change(t, step.pod)
 		if _, err := s.reconcile(t); err != nil {
 			t.Fatal(err)
 		}
+		if got := len(s.told.Events); got != step.told {
+			t.Errorf("%s: told %d times, want %d", step.sentence, got, step.told)
+		}
 		for len(s.told.Events) > 0 {
 			if event := <-s.told.Events; !strings.HasPrefix(event, "Warning InvalidPolicy ") {
-				t.Errorf("got event %s", event)
+				t.Errorf("%s: got event %s", step.sentence, event)
 			}
-			count++
 		}
-		return count
-	}
-	if got := []int{warned(), warned()}; got[0] != 1 || got[1] != 0 {
-		t.Errorf("told %v times", got)
-	}
-	s.report.notices.forget(pod.UID) // it was well in between
-	if got := warned(); got != 1 {
-		t.Errorf("told %d times when it came back", got)
 	}
 }
 
@@ -315,7 +342,7 @@ func TestUntrackedPodsAreCounted(t *testing.T) {
 	if got := s.report.notices.count(untrackedReason); got != 1 {
 		t.Errorf("%d untracked pods are counted", got)
 	}
-	if event := <-s.told.Events; !strings.HasPrefix(event, "Warning Untracked ") {
+	if event := s.nextEvent(); !strings.HasPrefix(event, "Warning Untracked ") {
 		t.Errorf("got event %s", event)
 	}
 }

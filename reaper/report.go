@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
@@ -90,9 +91,18 @@ func (r *reporter) done(ctx context.Context, pod *corev1.Pod, d Decision) {
 		}
 		logger.Info("Deleted pod", "because", d.Because)
 	}
-	if w := d.Warning; w != (Warning{}) && r.notices.first(pod.UID, w) {
+	r.warn(ctx, pod, d.Warning)
+}
+
+// warn tells a warning once, for as long as its cause lasts.
+func (r *reporter) warn(ctx context.Context, pod *corev1.Pod, w Warning) {
+	key := client.ObjectKeyFromObject(pod)
+	switch {
+	case w == (Warning{}):
+		r.notices.forget(key)
+	case r.notices.first(key, pod.UID, w):
 		r.tell(pod, corev1.EventTypeWarning, w.Reason, waitingAction, w.Note)
-		logger.Info("Warned about pod", "reason", w.Reason, "note", w.Note)
+		log.FromContext(ctx).Info("Warned about pod", "reason", w.Reason, "note", w.Note)
 	}
 }
 
