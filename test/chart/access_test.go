@@ -42,11 +42,14 @@ func TestRightsInTheCluster(t *testing.T) {
 		"create /events ",
 		"create events.k8s.io/events ",
 		"delete /pods ",
+		"get /namespaces ",
 		"get /pods ",
+		"list /namespaces ",
 		"list /pods ",
 		"patch /events ",
 		"patch /pods/status ",
 		"patch events.k8s.io/events ",
+		"watch /namespaces ",
 		"watch /pods ",
 	}
 	role := only[*rbacv1.ClusterRole](t, render(t))

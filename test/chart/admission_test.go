@@ -22,6 +22,16 @@ func mutatingWebhook(t *testing.T, objects []object) admissionv1.MutatingWebhook
 	return webhooks[0]
 }
 
+// validatingWebhook returns the one webhook of the configuration.
+func validatingWebhook(t *testing.T, objects []object) admissionv1.ValidatingWebhook {
+	t.Helper()
+	webhooks := only[*admissionv1.ValidatingWebhookConfiguration](t, objects).Webhooks
+	if len(webhooks) != 1 {
+		t.Fatalf("want one webhook, have %d", len(webhooks))
+	}
+	return webhooks[0]
+}
+
 func TestAdmission(t *testing.T) {
 	defaults := admissionv1.MutatingWebhook{
 		Name: "pods.webhook.essential-containers",
@@ -101,6 +111,86 @@ func TestAdmission(t *testing.T) {
 			want := defaults.DeepCopy()
 			test.change(want)
 			if diff := cmp.Diff(*want, mutatingWebhook(t, render(t, "--set", test.set))); diff != "" {
+				t.Errorf("webhook (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestAdmission's table has the namespace selectors and what else the two
+// webhooks have in common.
+func TestWorkloadValidation(t *testing.T) {
+	rule := func(group string, resources ...string) admissionv1.RuleWithOperations {
+		return admissionv1.RuleWithOperations{
+			Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
+			Rule: admissionv1.Rule{
+				APIGroups:   []string{group},
+				APIVersions: []string{"v1"},
+				Resources:   resources,
+				Scope:       new(admissionv1.NamespacedScope),
+			},
+		}
+	}
+	for name, test := range map[string]struct {
+		set    string
+		policy admissionv1.FailurePolicyType
+	}{
+		"the defaults": {policy: admissionv1.Ignore},
+		"workloads are rejected when no webhook answers": {
+			set:    "webhook.workloads.failurePolicy=Fail",
+			policy: admissionv1.Fail,
+		},
+		"pods are let through when no webhook answers": {
+			set:    "webhook.failurePolicy=Ignore,webhook.workloads.failurePolicy=Fail",
+			policy: admissionv1.Fail,
+		},
+		"a longer time-out": {
+			set:    "webhook.timeoutSeconds=30",
+			policy: admissionv1.Ignore,
+		},
+		"a Service of another name": {
+			set:    "fullnameOverride=ec",
+			policy: admissionv1.Ignore,
+		},
+		"every namespace but some": {
+			set: "webhook.namespaceSelector.matchLabels.essential-containers=null," +
+				"webhook.namespaceSelector.matchExpressions[0].key=system," +
+				"webhook.namespaceSelector.matchExpressions[0].operator=DoesNotExist",
+			policy: admissionv1.Ignore,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--set", test.set)
+			pods := mutatingWebhook(t, objects)
+			service := *pods.ClientConfig.Service
+			service.Path = new(webhook.WorkloadsPath)
+			want := admissionv1.ValidatingWebhook{
+				Name:         "workloads.webhook.essential-containers",
+				ClientConfig: admissionv1.WebhookClientConfig{Service: &service},
+				Rules: []admissionv1.RuleWithOperations{
+					rule("batch", "jobs", "cronjobs"),
+					rule("apps", "deployments", "replicasets", "statefulsets", "daemonsets"),
+				},
+				NamespaceSelector: pods.NamespaceSelector,
+				MatchConditions: []admissionv1.MatchCondition{
+					{
+						Name: "pod-template-has-the-label",
+						Expression: `object.?spec.?template.?metadata.?labels[?"essential-containers"].hasValue() || ` +
+							`object.?spec.?jobTemplate.?spec.?template.?metadata.?labels[?"essential-containers"].hasValue()`,
+					},
+					{
+						Name: "pod-template-is-new",
+						Expression: `request.operation == "CREATE" || object.?spec.?template != oldObject.?spec.?template || ` +
+							`object.?spec.?jobTemplate.?spec.?template != oldObject.?spec.?jobTemplate.?spec.?template`,
+					},
+				},
+				FailurePolicy:           &test.policy,
+				TimeoutSeconds:          pods.TimeoutSeconds,
+				SideEffects:             new(admissionv1.SideEffectClassNone),
+				MatchPolicy:             new(admissionv1.Equivalent),
+				AdmissionReviewVersions: []string{"v1"},
+			}
+			if diff := cmp.Diff(want, validatingWebhook(t, objects)); diff != "" {
 				t.Errorf("webhook (-want +got):\n%s", diff)
 			}
 		})

@@ -48,18 +48,27 @@ func TestCertificateFitsTheWebhook(t *testing.T) {
 			objects := render(t, args...)
 			serving := servingCertificate(t, objects)
 
-			annotations := only[*admissionv1.MutatingWebhookConfiguration](t, objects).Annotations
 			want := map[string]string{certmanager.WantInjectAnnotation: namespace + "/" + serving.Name}
-			if diff := cmp.Diff(want, annotations); diff != "" {
-				t.Errorf("annotations of the configuration (-want +got):\n%s", diff)
+			for _, configuration := range []metav1.Object{
+				only[*admissionv1.MutatingWebhookConfiguration](t, objects),
+				only[*admissionv1.ValidatingWebhookConfiguration](t, objects),
+			} {
+				if diff := cmp.Diff(want, configuration.GetAnnotations()); diff != "" {
+					t.Errorf("annotations of the %T (-want +got):\n%s", configuration, diff)
+				}
 			}
-			called := mutatingWebhook(t, objects).ClientConfig.Service
-			host := called.Name + "." + called.Namespace + ".svc"
-			if !slices.Contains(serving.Spec.DNSNames, host) {
-				t.Errorf("the API server calls %s, the certificate is for %s", host, strings.Join(serving.Spec.DNSNames, ", "))
-			}
-			if checked := flags(t, container(t, objects, "webhook").Args)["dns-name"]; checked != host {
-				t.Errorf("the API server calls %s, readiness checks for %s", host, checked)
+			checked := flags(t, container(t, objects, "webhook").Args)["dns-name"]
+			for _, called := range []*admissionv1.ServiceReference{
+				mutatingWebhook(t, objects).ClientConfig.Service,
+				validatingWebhook(t, objects).ClientConfig.Service,
+			} {
+				host := called.Name + "." + called.Namespace + ".svc"
+				if !slices.Contains(serving.Spec.DNSNames, host) {
+					t.Errorf("the API server calls %s, the certificate is for %s", host, strings.Join(serving.Spec.DNSNames, ", "))
+				}
+				if checked != host {
+					t.Errorf("the API server calls %s, readiness checks for %s", host, checked)
+				}
 			}
 		})
 	}

@@ -44,6 +44,12 @@ func TestFlags(t *testing.T) {
 		"health-probe-bind-address": ":8081",
 		"stop-strategy":             "Complete",
 		"workers":                   "16",
+		"default-completion":        "Any",
+		"default-on-failure":        "Ignore",
+		"default-stop-delay":        "0s",
+		"default-retention":         "0s",
+		"adopt":                     "false",
+		"namespace-selector":        "essential-containers=enabled",
 		"zap-log-level":             "info",
 	}
 	for name, test := range map[string]struct {
@@ -63,6 +69,19 @@ func TestFlags(t *testing.T) {
 		"plain deletion by few workers": {
 			set:    "reaper.stopStrategy=Delete,reaper.workers=2",
 			reaper: map[string]string{"stop-strategy": "Delete", "workers": "2"},
+		},
+		"policies of the operator's": {
+			set: "defaults.completion=All,defaults.onFailure=Stop,defaults.stopDelay=90s,defaults.retention=Forever",
+			reaper: map[string]string{
+				"default-completion": "All",
+				"default-on-failure": "Stop",
+				"default-stop-delay": "90s",
+				"default-retention":  "Forever",
+			},
+		},
+		"adoption": {
+			set:    "reaper.adopt=true",
+			reaper: map[string]string{"adopt": "true"},
 		},
 		"a Service of another name": {
 			set:     "fullnameOverride=ec",
@@ -94,6 +113,12 @@ func TestProgramsTakeTheirFlags(t *testing.T) {
 		"the smallest values":  "logLevel=error,webhook.shutdownDelay=0s,reaper.workers=1",
 		"the largest values":   "logLevel=debug,webhook.shutdownDelay=999s,reaper.workers=1000",
 		"plain deletion":       "reaper.stopStrategy=Delete",
+		"the other policies":   "defaults.completion=All,defaults.onFailure=Stop,defaults.retention=Forever",
+		"every unit of time":   "defaults.stopDelay=1h2m3.5s4ms5us6ns,defaults.retention=7µs",
+		"the longest times":    "defaults.stopDelay=999999h999999h99999h,defaults.retention=999999.999999999h",
+		"no time at all":       "defaults.stopDelay=0m,defaults.retention=0.0s",
+		"adoption":             "reaper.adopt=true",
+		"every namespace":      "webhook.namespaceSelector.matchLabels=null",
 		"the longest DNS name": "fullnameOverride=" + strings.Repeat("a", 50),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,6 +129,13 @@ func TestProgramsTakeTheirFlags(t *testing.T) {
 			parse(t, container(t, objects, "reaper").Args, forReaper.BindFlags, forReaper.Validate)
 		})
 	}
+}
+
+// Go takes one time without a unit.
+func TestReaperTakesZero(t *testing.T) {
+	objects := render(t, "--set-string", "defaults.stopDelay=0,defaults.retention=0")
+	var options reaper.Options
+	parse(t, container(t, objects, "reaper").Args, options.BindFlags, options.Validate)
 }
 
 // parse reads arguments as the programs do.

@@ -8,7 +8,14 @@ import (
 )
 
 // clusterScoped lists the kinds without a namespace.
-var clusterScoped = []string{"ClusterRole", "ClusterRoleBinding", "MutatingWebhookConfiguration"}
+var clusterScoped = []string{
+	"ClusterRole",
+	"ClusterRoleBinding",
+	"MutatingWebhookConfiguration",
+	"ValidatingAdmissionPolicy",
+	"ValidatingAdmissionPolicyBinding",
+	"ValidatingWebhookConfiguration",
+}
 
 func TestObjects(t *testing.T) {
 	defaults := []string{
@@ -27,6 +34,13 @@ func TestObjects(t *testing.T) {
 		"Service essential-containers-webhook",
 		"ServiceAccount essential-containers-reaper",
 		"ServiceAccount essential-containers-webhook",
+		"ValidatingAdmissionPolicy essential-containers.apps.changes",
+		"ValidatingAdmissionPolicy essential-containers.apps.creation",
+		"ValidatingAdmissionPolicy essential-containers.apps.reaper",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.reaper",
+		"ValidatingWebhookConfiguration essential-containers.apps",
 	}
 	for name, test := range map[string]struct {
 		args        []string
@@ -48,6 +62,21 @@ func TestObjects(t *testing.T) {
 		"the disruption budget is switched off": {
 			args:  []string{"--set", "webhook.podDisruptionBudget.enabled=false"},
 			minus: []string{"PodDisruptionBudget essential-containers-webhook"},
+		},
+		"workloads are not validated": {
+			args:  []string{"--set", "webhook.workloads.enabled=false"},
+			minus: []string{"ValidatingWebhookConfiguration essential-containers.apps"},
+		},
+		"the admission policies are switched off": {
+			args: []string{"--set", "admissionPolicies.enabled=false"},
+			minus: []string{
+				"ValidatingAdmissionPolicy essential-containers.apps.changes",
+				"ValidatingAdmissionPolicy essential-containers.apps.creation",
+				"ValidatingAdmissionPolicy essential-containers.apps.reaper",
+				"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
+				"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
+				"ValidatingAdmissionPolicyBinding essential-containers.apps.reaper",
+			},
 		},
 		"the pod monitor is switched on": {
 			args: []string{"--set", "podMonitor.enabled=true"},

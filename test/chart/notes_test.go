@@ -9,10 +9,14 @@ func TestNotes(t *testing.T) {
 	const (
 		optIn         = "kubectl label namespace NAMESPACE essential-containers=enabled"
 		ignoreWarning = "WARNING: webhook.failurePolicy is Ignore"
+		notAdopted    = "neither checked nor\ntracked: its sidecars keep it running for ever."
+		adopted       = "neither checked nor\ntracked until the reaper adopts it."
 		deleteWarning = "WARNING: reaper.stopStrategy is Delete"
-		wait          = "certificate/essential-containers-webhook"
-		secrets       = "kubectl delete secret --namespace apps essential-containers-webhook-tls essential-containers-ca\n"
-		ownIssuer     = "kubectl delete secret --namespace apps essential-containers-webhook-tls\n"
+		forgeWarning  = "WARNING: admissionPolicies.enabled is false. Whoever may write pods, their status or their bindings can have " +
+			"the reaper\ndelete them, and the reaper's token is good for deleting every pod of the cluster.\n"
+		wait      = "certificate/essential-containers-webhook"
+		secrets   = "kubectl delete secret --namespace apps essential-containers-webhook-tls essential-containers-ca\n"
+		ownIssuer = "kubectl delete secret --namespace apps essential-containers-webhook-tls\n"
 	)
 	for name, test := range map[string]struct {
 		set            string
@@ -24,13 +28,23 @@ func TestNotes(t *testing.T) {
 		},
 		"failures are ignored": {
 			set:      "webhook.failurePolicy=Ignore",
-			want:     []string{optIn, ignoreWarning},
-			unwanted: []string{deleteWarning},
+			want:     []string{optIn, ignoreWarning, notAdopted},
+			unwanted: []string{deleteWarning, forgeWarning},
+		},
+		"failures are ignored and made up for": {
+			set:      "webhook.failurePolicy=Ignore,reaper.adopt=true",
+			want:     []string{ignoreWarning, adopted},
+			unwanted: []string{notAdopted},
+		},
+		"tracking can be forged": {
+			set:      "admissionPolicies.enabled=false",
+			want:     []string{forgeWarning},
+			unwanted: []string{deleteWarning, ignoreWarning},
 		},
 		"pods are only deleted": {
 			set:      "reaper.stopStrategy=Delete",
 			want:     []string{deleteWarning},
-			unwanted: []string{ignoreWarning},
+			unwanted: []string{ignoreWarning, forgeWarning},
 		},
 		"namespaces opt in by another label": {
 			set:      "webhook.namespaceSelector.matchLabels.essential-containers=null,webhook.namespaceSelector.matchLabels.batch=yes",

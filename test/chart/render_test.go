@@ -87,6 +87,12 @@ func newObject(kind metav1.TypeMeta) metav1.Object {
 		return &rbacv1.RoleBinding{}
 	case "admissionregistration.k8s.io/v1 MutatingWebhookConfiguration":
 		return &admissionv1.MutatingWebhookConfiguration{}
+	case "admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration":
+		return &admissionv1.ValidatingWebhookConfiguration{}
+	case "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy":
+		return &admissionv1.ValidatingAdmissionPolicy{}
+	case "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding":
+		return &admissionv1.ValidatingAdmissionPolicyBinding{}
 	case "cert-manager.io/v1 Certificate":
 		return &certmanager.Certificate{}
 	case "cert-manager.io/v1 Issuer":

@@ -17,7 +17,8 @@ import (
 func TestLint(t *testing.T) {
 	for name, args := range map[string][]string{
 		"the defaults": nil,
-		"every branch": {"--set", "podMonitor.enabled=true,webhook.replicas=1,certificate.issuerRef.name=corporate"},
+		"every branch": {"--set", "podMonitor.enabled=true,webhook.replicas=1,certificate.issuerRef.name=corporate,reaper.adopt=true"},
+		"no branch":    {"--set", "webhook.workloads.enabled=false,admissionPolicies.enabled=false"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if out, err := runHelm(t, append([]string{"lint", "--strict", chartDir}, args...)...); err != nil {
@@ -49,6 +50,25 @@ func TestRejectedValues(t *testing.T) {
 		"a time-out that the API forbids":   {`webhook.timeoutSeconds=31`, "/webhook/timeoutSeconds"},
 		"no worker":                         {`reaper.workers=0`, "/reaper/workers"},
 		"too many workers":                  {`reaper.workers=1001`, "/reaper/workers"},
+		"an unknown completion":             {`defaults.completion="any"`, "/defaults/completion"},
+		"an unknown policy on failure":      {`defaults.onFailure="Fail"`, "/defaults/onFailure"},
+		"a typing error in the policies":    {`defaults.stopdelay="1s"`, "/defaults"},
+		"a negative stop delay":             {`defaults.stopDelay="-1s"`, "/defaults/stopDelay"},
+		"a stop delay without a unit":       {`defaults.stopDelay="10"`, "/defaults/stopDelay"},
+		"a stop delay in days":              {`defaults.stopDelay="1d"`, "/defaults/stopDelay"},
+		"an empty stop delay":               {`defaults.stopDelay=""`, "/defaults/stopDelay"},
+		"a stop delay for ever":             {`defaults.stopDelay="Forever"`, "/defaults/stopDelay"},
+		"a stop delay that Go cannot hold":  {`defaults.stopDelay="999999h999999h999999h"`, "/defaults/stopDelay"},
+		"a retention that Go cannot hold":   {`defaults.retention="9999999h"`, "/defaults/retention"},
+		"a retention for nearly ever":       {`defaults.retention="forever"`, "/defaults/retention"},
+		"a retention of a negative time":    {`defaults.retention="-1h"`, "/defaults/retention"},
+		"a retention as a number":           {`defaults.retention=0`, "/defaults/retention"},
+		"adoption as a text":                {`reaper.adopt="yes"`, "/reaper/adopt"},
+		"another policy for workloads":      {`webhook.workloads.failurePolicy="Warn"`, "/webhook/workloads/failurePolicy"},
+		"validation as a text":              {`webhook.workloads.enabled="yes"`, "/webhook/workloads/enabled"},
+		"a typing error in the validation":  {`webhook.workloads.enable=true`, "/webhook/workloads"},
+		"admission policies as a text":      {`admissionPolicies.enabled="yes"`, "/admissionPolicies/enabled"},
+		"a typing error about them":         {`admissionPolicies.enable=true`, "/admissionPolicies"},
 		"a delay without a unit":            {`webhook.shutdownDelay="5"`, "/webhook/shutdownDelay"},
 		"a delay in minutes":                {`webhook.shutdownDelay="1m"`, "/webhook/shutdownDelay"},
 		"a duration in days":                {`certificate.duration="90d"`, "/certificate/duration"},
@@ -73,6 +93,17 @@ func TestRejectedValues(t *testing.T) {
 				t.Errorf("%s is rejected, but not by the schema at %q: %v", test.set, test.at, err)
 			}
 		})
+	}
+}
+
+// 1.30 is the first version with ValidatingAdmissionPolicies in v1, and with the
+// match conditions of webhooks for everybody.
+func TestOldestKubernetes(t *testing.T) {
+	for version, want := range map[string]bool{"1.29.14": false, "1.30.0": true, "1.30.0-gke.100": true, "1.37.0": true} {
+		_, err := runHelm(t, "template", release, chartDir, "--kube-version", version)
+		if accepted := err == nil; accepted != want {
+			t.Errorf("Kubernetes %s is accepted: %v, want %v: %v", version, accepted, want, err)
+		}
 	}
 }
 

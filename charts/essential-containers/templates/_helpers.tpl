@@ -44,6 +44,70 @@ releases share it only if they share both parts.
 {{- .Values.reaper.serviceAccount.name | default (include "essential-containers.reaperName" .) }}
 {{- end -}}
 
+{{/* How the API server calls the reaper. */}}
+{{- define "essential-containers.reaperUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "essential-containers.reaperServiceAccount" . }}
+{{- end -}}
+
+{{/* webhook.namespaceSelector as kubectl takes it: the reaper's flag. Empty: every namespace. */}}
+{{- define "essential-containers.namespaceSelector" -}}
+{{- $terms := list -}}
+{{- range $key, $value := .Values.webhook.namespaceSelector.matchLabels -}}
+{{- $terms = append $terms (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- range .Values.webhook.namespaceSelector.matchExpressions -}}
+{{- if eq .operator "In" -}}
+{{- $terms = append $terms (printf "%s in (%s)" .key (join "," .values)) -}}
+{{- else if eq .operator "NotIn" -}}
+{{- $terms = append $terms (printf "%s notin (%s)" .key (join "," .values)) -}}
+{{- else if eq .operator "Exists" -}}
+{{- $terms = append $terms .key -}}
+{{- else -}}
+{{- $terms = append $terms (printf "!%s" .key) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $terms -}}
+{{- end -}}
+
+{{/* webhook.namespaceSelector in CEL, over variables.namespaceLabels, where each key may be missing. */}}
+{{- define "essential-containers.optedIn" -}}
+{{- $terms := list -}}
+{{- range $key, $value := .Values.webhook.namespaceSelector.matchLabels -}}
+{{- $terms = append $terms (printf "variables.namespaceLabels[?%s] == optional.of(%s)" (toJson $key) (toJson $value)) -}}
+{{- end -}}
+{{- range .Values.webhook.namespaceSelector.matchExpressions -}}
+{{- $key := toJson .key -}}
+{{- $in := printf "%s.exists(v, variables.namespaceLabels[?%s] == optional.of(v))" (.values | default list | toJson) $key -}}
+{{- if eq .operator "In" -}}
+{{- $terms = append $terms $in -}}
+{{- else if eq .operator "NotIn" -}}
+{{- $terms = append $terms (printf "!%s" $in) -}}
+{{- else if eq .operator "Exists" -}}
+{{- $terms = append $terms (printf "%s in variables.namespaceLabels" $key) -}}
+{{- else -}}
+{{- $terms = append $terms (printf "!(%s in variables.namespaceLabels)" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- $terms | join " && " | default "true" -}}
+{{- end -}}
+
+{{/*
+What the webhook would make of a pod, in CEL: whether its namespace opted in,
+the names in its label, and whether each of them is a container, named once.
+Takes (dict "root" $ "pod" VARIABLE).
+*/}}
+{{- define "essential-containers.podVariables" -}}
+- name: namespaceLabels
+  expression: namespaceObject.?metadata.?labels.orValue({})
+- name: optedIn
+  expression: >-
+    {{ include "essential-containers.optedIn" .root }}
+- name: names
+  expression: {{ .pod }}.?metadata.?labels[?"essential-containers"].orValue("").split("_")
+- name: namesAreContainers
+  expression: {{ .pod }}.?spec.?containers.orValue([]).filter(c, c.name in variables.names).size() == variables.names.size()
+{{- end -}}
+
 {{/* What selects one component's pods; takes (dict "root" $ "component" NAME), as all below do. */}}
 {{- define "essential-containers.selectorLabels" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
