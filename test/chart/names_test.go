@@ -36,9 +36,11 @@ func TestObjects(t *testing.T) {
 		"ServiceAccount essential-containers-webhook",
 		"ValidatingAdmissionPolicy essential-containers.apps.changes",
 		"ValidatingAdmissionPolicy essential-containers.apps.creation",
+		"ValidatingAdmissionPolicy essential-containers.apps.phase",
 		"ValidatingAdmissionPolicy essential-containers.apps.reaper",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.phase",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.reaper",
 		"ValidatingWebhookConfiguration essential-containers.apps",
 	}
@@ -72,9 +74,11 @@ func TestObjects(t *testing.T) {
 			minus: []string{
 				"ValidatingAdmissionPolicy essential-containers.apps.changes",
 				"ValidatingAdmissionPolicy essential-containers.apps.creation",
+				"ValidatingAdmissionPolicy essential-containers.apps.phase",
 				"ValidatingAdmissionPolicy essential-containers.apps.reaper",
 				"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
 				"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
+				"ValidatingAdmissionPolicyBinding essential-containers.apps.phase",
 				"ValidatingAdmissionPolicyBinding essential-containers.apps.reaper",
 			},
 		},

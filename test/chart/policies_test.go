@@ -100,6 +100,39 @@ func TestChangesPolicy(t *testing.T) {
 	}
 }
 
+func TestPhasePolicy(t *testing.T) {
+	for name, test := range map[string]struct{ set, account string }{
+		"the defaults":             {account: "system:serviceaccount:apps:essential-containers-reaper"},
+		"an account of the user's": {"reaper.serviceAccount.name=scythe", "system:serviceaccount:apps:scythe"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkPolicy(t, "phase", []string{"--set", test.set}, admissionv1.ValidatingAdmissionPolicySpec{
+				MatchConstraints: rules(onPods(admissionv1.Update, "pods/status")),
+				MatchConditions: []admissionv1.MatchCondition{
+					{
+						Name:       "is-stopped",
+						Expression: `oldObject.?metadata.?annotations[?"essential-containers/stopped"].hasValue()`,
+					},
+					{
+						Name: "phase-goes-back",
+						Expression: `oldObject.?status.?phase.orValue("") in ["Succeeded", "Failed"] && ` +
+							`!(object.?status.?phase.orValue("") in ["Succeeded", "Failed"])`,
+					},
+					{
+						Name:       "is-not-the-reaper",
+						Expression: `request.userInfo.?username.orValue("") != ` + strconv.Quote(test.account),
+					},
+				},
+				Validations: []admissionv1.Validation{{
+					Expression: "false",
+					Message: "the reaper has stopped this pod (metadata.annotations[essential-containers/stopped]): " +
+						"its phase is final",
+				}},
+			})
+		})
+	}
+}
+
 func TestReaperPolicy(t *testing.T) {
 	tracked := admissionv1.Variable{Name: "tracked", Expression: trackedBefore}
 	adopted := admissionv1.Variable{

@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -155,13 +154,8 @@ func testDeadlineExceeded(t *testing.T) {
 	}
 }
 
-// A container's own rules decide before the pod's policy (Kubernetes 1.35; 1.34
-// behind a feature gate).
+// A container's own policy and rules decide before the pod's (Kubernetes 1.35).
 func testRestartRules(t *testing.T) {
-	if strings.HasPrefix(os.Getenv("KUBELET"), "1.34.") {
-		t.Log("this kubelet does not know restart rules: nothing to see")
-		return
-	}
 	s := newScene(t, true)
 	retried := kube.Main(`[ -e /state/tried ] || { touch /state/tried; exit 42; }; sleep 1`)
 	retried.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
