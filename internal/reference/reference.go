@@ -36,16 +36,7 @@ func page(t testing.TB) string {
 // header stays.
 func Table(t testing.TB, heading string, rows [][]string) {
 	t.Helper()
-	name := page(t)
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(string(text), "\n")
-	first, last := find(lines, heading)
-	if first < 0 {
-		t.Fatalf("docs/reference.md has no table below %q", heading)
-	}
+	name, lines, first, last := read(t, heading)
 	want := make([]string, len(rows))
 	for i, row := range rows {
 		want[i] = format(row)
@@ -67,20 +58,27 @@ func Table(t testing.TB, heading string, rows [][]string) {
 // without code marks: for tables whose text is written by people.
 func FirstColumn(t testing.TB, heading string) (column []string) {
 	t.Helper()
-	text, err := os.ReadFile(page(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(string(text), "\n")
-	first, last := find(lines, heading)
-	if first < 0 {
-		t.Fatalf("docs/reference.md has no table below %q", heading)
-	}
+	_, lines, first, last := read(t, heading)
 	for _, line := range lines[first:last] {
 		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " |")
 		column = append(column, strings.Trim(cell, "`"))
 	}
 	return column
+}
+
+// read returns the page's name and lines, and where the table's rows are.
+func read(t testing.TB, heading string) (name string, lines []string, first, last int) {
+	t.Helper()
+	name = page(t)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines = strings.Split(string(text), "\n")
+	if first, last = find(lines, heading); first < 0 {
+		t.Fatalf("docs/reference.md has no table below %q", heading)
+	}
+	return name, lines, first, last
 }
 
 // find returns where the rows of the table below the heading begin and end.
