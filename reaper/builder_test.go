@@ -115,6 +115,12 @@ func (b podBuilder) exited(name string, code int32, reason string) podBuilder {
 	return b
 }
 
+// finished moves the time at which the container exited.
+func (b podBuilder) finished(name string, at time.Time) podBuilder {
+	b.container(name).State.Terminated.FinishedAt = metav1.NewTime(at)
+	return b
+}
+
 // restarted lets the container run again after an exit.
 func (b podBuilder) restarted(name string, code int32) podBuilder {
 	b.container(name).LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{

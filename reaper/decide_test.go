@@ -126,8 +126,16 @@ var decisions = map[string]struct {
 	"all ended by themselves, the retention counts from then": {
 		pod:  aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(succeeded).annotated(retentionKey, "10m"),
 		want: Decision{At: now.Add(10 * time.Minute)}},
+	"the retention counts from the last end, the sidecar's": {
+		pod:  aPod().exited("main", 0, "Completed").finished("main", now.Add(-time.Minute)).exited("proxy", 0, "Completed").phase(succeeded).annotated(retentionKey, "10m"),
+		want: Decision{At: now.Add(10 * time.Minute)}},
+	"or main's": {
+		pod:  aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").finished("proxy", now.Add(-time.Minute)).phase(succeeded).annotated(retentionKey, "10m"),
+		want: Decision{At: now.Add(10 * time.Minute)}},
 	"a succeeded pod in which main did not complete is somebody else's": {
 		pod: aPod().exited("main", 1, "Error").exited("proxy", 0, "Completed").phase(succeeded)},
+	"even if a failure for good stops": {
+		pod: aPod().exited("main", 1, "Error").exited("proxy", 0, "Completed").phase(succeeded).annotated(onFailureKey, "Stop")},
 	"stopped, and the kubelet has not taken notice": {
 		pod: aPod().exited("main", 0, "Completed").stopped(now, now), want: Decision{At: now.Add(30*time.Second + reportSlack)}},
 	"stopped, and the sidecar still ends": {
@@ -136,7 +144,9 @@ var decisions = map[string]struct {
 		pod:  aPod().exited("main", 0, "Completed").exited("proxy", 143, "Error").nativeSidecar("mesh").stopped(now, now).acknowledged(),
 		want: Decision{At: now.Add(30*time.Second + reportSlack)}},
 	"the grace period has a default": {
-		pod: aPod().grace(nil).exited("main", 0, "Completed").stopped(now, now), want: Decision{At: now.Add(30*time.Second + reportSlack)}},
+		pod: aPod().grace(nil).exited("main", 0, "Completed").stopped(now, now), want: Decision{At: now.Add(40 * time.Second)}}, // as documented
+	"a pod has its own": {
+		pod: aPod().grace(new(int64(60))).exited("main", 0, "Completed").stopped(now, now), want: Decision{At: now.Add(time.Minute + reportSlack)}},
 	"stopped, and all has ended": {
 		pod: aPod().exited("main", 0, "Completed").exited("proxy", 143, "Error").stopped(now, now).acknowledged(), want: Decision{Action: Delete}},
 	"stopped, all has ended, and it is retained": {
@@ -166,6 +176,8 @@ var decisions = map[string]struct {
 		want: Decision{Action: StopAgain, Phase: failedPhase, Because: stillRuns, Warning: withoutEffect(stillRuns)}},
 	"stopped, nothing runs, but the kubelet has not taken notice": {
 		pod: aPod().exited("main", 0, "Completed").crashLooping("proxy").stopped(now, now), want: Decision{At: now.Add(reportSlack)}},
+	"stopped again, nothing runs, but the kubelet has not taken notice of that": {
+		pod: aPod().exited("main", 0, "Completed").crashLooping("proxy").stopped(now.Add(-5*time.Second), now), want: Decision{At: now.Add(reportSlack)}},
 	"stopped, nothing runs, and the kubelet never took notice": {
 		pod:  aPod().exited("main", 0, "Completed").crashLooping("proxy").stopped(now.Add(-reportSlack), now.Add(-reportSlack)),
 		want: Decision{Action: Delete}},
@@ -175,8 +187,14 @@ var decisions = map[string]struct {
 	"stopped again, and a container still outlives it": {
 		pod:  aPod().exited("main", 0, "Completed").stopped(now.Add(-time.Minute), now).acknowledged(),
 		want: Decision{At: now.Add(time.Minute), Warning: withoutEffect(stillRuns)}},
+	"stopped again after its phase was written over, it has the whole grace period once more": {
+		pod:  aPod().exited("main", 0, "Completed").stopped(now.Add(-35*time.Second), now.Add(-10*time.Second)).acknowledged(),
+		want: Decision{At: now.Add(20*time.Second + reportSlack)}},
+	"a stop without effect is worse than a bad policy": {
+		pod:  aPod().exited("main", 0, "Completed").stopped(now.Add(-time.Minute), now.Add(-time.Minute)).acknowledged().annotated(completionKey, "Some"),
+		want: Decision{Action: StopAgain, Phase: succeeded, Because: stillRuns, Warning: withoutEffect(stillRuns)}},
 	"stopped just now, and the phase was written over": {
-		pod: aPod().exited("main", 0, "Completed").stopped(now, now).phase(corev1.PodRunning), want: Decision{At: now.Add(minRepeat)}},
+		pod: aPod().exited("main", 0, "Completed").stopped(now, now).phase(corev1.PodRunning), want: Decision{At: now.Add(100 * time.Millisecond)}}, // as documented
 	"stopped a moment ago, and the phase was written over": {
 		pod:  aPod().exited("main", 0, "Completed").stopped(now.Add(-minRepeat), now.Add(-minRepeat)).phase(corev1.PodRunning),
 		want: Decision{Action: StopAgain, Phase: succeeded, Because: isRunning}},
@@ -185,10 +203,16 @@ var decisions = map[string]struct {
 		want: Decision{At: now.Add(8 * time.Second)}},
 	"up to a bound": {
 		pod:  aPod().exited("main", 0, "Completed").stopped(now.Add(-24*time.Hour), now).phase(corev1.PodRunning),
-		want: Decision{At: now.Add(maxRepeat), Warning: withoutEffect(isRunning)}},
+		want: Decision{At: now.Add(5 * time.Minute), Warning: withoutEffect(isRunning)}}, // as documented
 	"a phase that does not stay is worth a warning after a while": {
 		pod:  aPod().exited("main", 0, "Completed").stopped(now.Add(-30*time.Second), now.Add(-15*time.Second)).phase(corev1.PodRunning),
 		want: Decision{Action: StopAgain, Phase: succeeded, Because: isRunning, Warning: withoutEffect(isRunning)}},
+	"that is ten seconds": {
+		pod:  aPod().exited("main", 0, "Completed").stopped(now.Add(-10*time.Second), now.Add(-5*time.Second)).phase(corev1.PodRunning),
+		want: Decision{Action: StopAgain, Phase: succeeded, Because: isRunning, Warning: withoutEffect(isRunning)}},
+	"not less": {
+		pod:  aPod().exited("main", 0, "Completed").stopped(now.Add(-9*time.Second), now.Add(-5*time.Second)).phase(corev1.PodRunning),
+		want: Decision{Action: StopAgain, Phase: succeeded, Because: isRunning}},
 	"once stopped, a pod stays due, whatever main does then": {
 		pod:  aPod().exited("main", 1, "Error").restarted("main", 1).stopped(now.Add(-time.Second), now.Add(-time.Second)).phase(corev1.PodRunning),
 		want: Decision{Action: StopAgain, Phase: succeeded, Because: isRunning}},
@@ -197,6 +221,10 @@ var decisions = map[string]struct {
 	"a stop whose time cannot be read counts as long past": {
 		pod:  aPod().exited("main", 0, "Completed").annotated("essential-containers/stopped", "yesterday"),
 		want: Decision{Action: StopAgain, Phase: succeeded, Because: isRunning, Warning: withoutEffect(isRunning)}},
+	"a stop whose condition is lost was the first": {
+		pod: aPod().exited("main", 0, "Completed").exited("proxy", 143, "Error").acknowledged().phase(succeeded).annotated(retentionKey, "10m").
+			annotated("essential-containers/stopped", now.Add(-time.Minute+time.Millisecond).Format(time.RFC3339Nano)),
+		want: Decision{At: now.Add(9 * time.Minute)}}, // in whole seconds
 
 	// Plain deletion.
 	"plain deletion of a completed pod": {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -114,6 +115,15 @@ func TestPatches(t *testing.T) {
 			}}},
 		}
 	}
+	// What a repeated stop says of the condition leaves its transition and message.
+	stoppedAgain := func(phase, reason string) map[string]any {
+		patch := stopped(phase, reason, "")
+		patch["status"].(map[string]any)["conditions"] = []any{map[string]any{
+			"type": "essential-containers/Stopped", "status": "True", "reason": reason,
+		}}
+		return patch
+	}
+	long := now.Add(-time.Hour)
 	for sentence, c := range map[string]struct {
 		pod   podBuilder
 		rules rules
@@ -139,6 +149,16 @@ func TestPatches(t *testing.T) {
 			pod: aPod().exited("main", 0, "Completed").annotated(retentionKey, "Forever"), rules: ordinary,
 			want:  stopped("Succeeded", "EssentialContainerCompleted", completed),
 			event: "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is kept",
+		},
+		"a repeated stop changes the annotation and keeps the transition": {
+			pod: aPod().exited("main", 0, "Completed").stopped(long, long).phase(corev1.PodRunning), rules: ordinary,
+			want:  stoppedAgain("Succeeded", "EssentialContainerCompleted"),
+			event: "Warning StopRepeated " + withoutEffect(isRunning).Note,
+		},
+		"so does that of a failure": {
+			pod: aPod().exited("main", 1, "Error").stoppedAsFailed(long, long), rules: ordinary,
+			want:  stoppedAgain("Failed", "EssentialContainerFailed"),
+			event: "Warning StopRepeated " + withoutEffect(stillRuns).Note,
 		},
 		"a delay is a condition": {
 			pod: aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s"), rules: ordinary,
@@ -177,26 +197,16 @@ func TestPatches(t *testing.T) {
 	}
 }
 
-func TestARepeatedStopChangesTheAnnotationAndKeepsTheTransition(t *testing.T) {
-	first := now.Add(-time.Hour)
-	pod := aPod().exited("main", 0, "Completed").stopped(first, first).phase(corev1.PodRunning)
-	s := newStage(t, ordinary, pod.Pod)
-	if _, err := s.reconcile(t); err != nil {
-		t.Fatal(err)
+// Stops follow one another faster than whole seconds.
+func TestTheTimeOfAStopIsPreciseAndInUTC(t *testing.T) {
+	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
+	s.clock = clocktesting.NewFakePassiveClock(now.Add(time.Millisecond).In(time.FixedZone("east", 3600)))
+	if _, err := s.reconcile(t); err != nil || len(s.writes) != 1 {
+		t.Fatalf("error %v, writes %v", err, s.writes)
 	}
-	if len(s.writes) != 1 {
-		t.Fatalf("got writes %v", s.writes)
-	}
-	condition := s.writes[0].body["status"].(map[string]any)["conditions"].([]any)[0].(map[string]any)
-	if _, moved := condition["lastTransitionTime"]; moved {
-		t.Errorf("the transition time moves: %v", condition)
-	}
-	annotations := s.writes[0].body["metadata"].(map[string]any)["annotations"].(map[string]any)
-	if annotations["essential-containers/stopped"] != "2030-01-02T03:04:05Z" {
-		t.Errorf("annotations %v", annotations)
-	}
-	if event := s.nextEvent(); !strings.Contains(event, "Warning StopRepeated") {
-		t.Errorf("got event %q", event)
+	want := map[string]any{"essential-containers/stopped": "2030-01-02T03:04:05.001Z"}
+	if diff := cmp.Diff(want, s.writes[0].body["metadata"].(map[string]any)["annotations"]); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
 }
 
@@ -276,19 +286,97 @@ func TestRefusedWrites(t *testing.T) {
 	}
 }
 
+// Each action is counted and told when it was carried out, and counted as
+// failed, under its name, when it was refused.
+func TestActionsAreCountedAndTold(t *testing.T) {
+	long := now.Add(-time.Hour)
+	ended := func() podBuilder { return aPod().exited("main", 0, "Completed").exited("proxy", 143, "Error") }
+	stopped := func(phase string) func(*metrics) prometheus.Counter {
+		return func(m *metrics) prometheus.Counter { return m.stopped.WithLabelValues(phase) }
+	}
+	repeated := func(m *metrics) prometheus.Counter { return m.repeated }
+	deleted := func(m *metrics) prometheus.Counter { return m.deleted }
+	adopted := func(m *metrics) prometheus.Counter { return m.adopted }
+	for sentence, c := range map[string]struct {
+		pod    podBuilder
+		rules  rules
+		action string
+		count  func(*metrics) prometheus.Counter // of those carried out, if they are counted
+		event  string                            // how it begins; empty: none
+	}{
+		"an adoption":          {aPod().untracked(), adopting, "Adopt", adopted, "Normal Adopted Tracking "},
+		"a delay":              {aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s"), ordinary, "Delay", nil, "Normal StopDelayed Stopping "},
+		"a delay of a failure": {aPod().exited("main", 1, "Error").annotated(stopDelayKey, "30s").annotated(onFailureKey, "Stop"), ordinary, "Delay", nil, "Warning StopDelayed Stopping "},
+		"a stop":               {aPod().exited("main", 0, "Completed"), ordinary, "Stop", stopped("Succeeded"), "Normal EssentialContainerCompleted Stopping "},
+		"a stop of a failure":  {aPod().exited("main", 1, "Error").annotated(onFailureKey, "Stop"), ordinary, "Stop", stopped("Failed"), "Warning EssentialContainerFailed Stopping "},
+		"a repeated stop":      {aPod().exited("main", 0, "Completed").stopped(long, long), ordinary, "StopAgain", repeated, "Warning StopRepeated Waiting "},
+		"a deletion":           {ended().stopped(long, long).acknowledged(), ordinary, "Delete", deleted, ""},
+		"a plain deletion":     {aPod().exited("main", 0, "Completed"), plain, "Delete", deleted, "Normal EssentialContainerCompleted Deleting "},
+		"a plain deletion of a failure": {aPod().exited("main", 1, "Error").annotated(onFailureKey, "Stop"), plain, "Delete", deleted,
+			"Warning EssentialContainerFailed Deleting "},
+	} {
+		for outcome, refusal := range map[string]error{"done": nil, "refused": apierrors.NewServiceUnavailable("down")} {
+			t.Run(sentence+", "+outcome, func(t *testing.T) {
+				s := newStage(t, c.rules, c.pod.Pod)
+				s.refusal, s.told.Verbose = refusal, true
+				if _, err := s.reconcile(t); !errors.Is(err, refusal) {
+					t.Fatal(err)
+				}
+				done, failed, event := 1.0, 0.0, c.event
+				if refusal != nil {
+					done, failed, event = 0, 1, ""
+				}
+				if c.count != nil {
+					if got := testutil.ToFloat64(c.count(s.report.metrics)); got != done {
+						t.Errorf("%v are counted, want %v", got, done)
+					}
+				}
+				if got := testutil.ToFloat64(s.report.metrics.failed.WithLabelValues(c.action)); got != failed {
+					t.Errorf("%v are counted as failed, want %v", got, failed)
+				}
+				if got := s.nextEvent(); (got == "") != (event == "") || !strings.HasPrefix(got, event) {
+					t.Errorf("got event %q, want %q", got, event)
+				}
+			})
+		}
+	}
+}
+
+// listener notes what events are about.
+type listener struct {
+	events.FakeRecorder
+	heard []about
+}
+
+type about struct{ Regarding, Related runtime.Object }
+
+func (l *listener) Eventf(regarding, related runtime.Object, _, _, _, _ string, _ ...any) {
+	l.heard = append(l.heard, about{regarding, related})
+}
+
 func TestEventsAreToldOfTheOwnerToo(t *testing.T) {
-	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").ownedBy("Job", "nightly").Pod)
-	s.told.Verbose = true
+	pod := aPod().exited("main", 0, "Completed").ownedBy("Job", "nightly")
+	s := newStage(t, ordinary, pod.Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
-	story := completed + "; stopping the pod's other containers, the pod is deleted once they have ended"
-	if event := s.nextEvent(); !strings.HasPrefix(event, "Normal EssentialContainerCompleted Stopping "+story) {
+	story := "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is deleted once they have ended"
+	if event := s.nextEvent(); event != story {
 		t.Errorf("event of the pod: %s", event)
 	}
-	event := s.nextEvent()
-	if !strings.HasPrefix(event, "Normal EssentialContainerCompleted Stopping Pod nightly-x7k2p: "+story) || !strings.Contains(event, "kind=Job,apiVersion=batch/v1") {
+	if event, want := s.nextEvent(), strings.Replace(story, "Essential container ", "Pod nightly-x7k2p: Essential container ", 1); event != want {
 		t.Errorf("event of the owner: %s", event)
+	}
+
+	var l listener
+	s.report.events = &l
+	s.report.tell(pod.Pod, corev1.EventTypeNormal, "R", "A", "note")
+	want := []about{
+		{pod.Pod, nil},
+		{&corev1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: "jobs", Name: "nightly", UID: "uid-owner"}, pod.Pod},
+	}
+	if diff := cmp.Diff(want, l.heard); diff != "" {
+		t.Errorf("events are about (-want +got):\n%s", diff)
 	}
 }
 
@@ -348,11 +436,43 @@ func TestUntrackedPodsAreCounted(t *testing.T) {
 }
 
 func TestALongNoteFitsIntoAnEvent(t *testing.T) {
-	note := shorten(strings.Repeat("é", maxNote))
-	if len(note) > maxNote || !utf8.ValidString(note) || !strings.HasSuffix(note, "...") {
+	const allowed = 1024 // by the API, in bytes
+	note := shorten(strings.Repeat("é", allowed))
+	if len(note) > allowed || !utf8.ValidString(note) || !strings.HasSuffix(note, "é...") {
 		t.Errorf("%d bytes, ends with %q", len(note), note[len(note)-5:])
 	}
-	if got := shorten("short"); got != "short" {
-		t.Errorf("got %q", got)
+	s := newStage(t, ordinary)
+	for given, want := range map[string]string{ // about the pod, and about its owner
+		"100%":                         "100%|Pod nightly-x7k2p: 100%",
+		strings.Repeat("x", allowed):   strings.Repeat("x", allowed) + "|Pod nightly-x7k2p: " + strings.Repeat("x", allowed-22) + "...",
+		strings.Repeat("x", allowed+1): strings.Repeat("x", allowed-3) + "...|Pod nightly-x7k2p: " + strings.Repeat("x", allowed-22) + "...",
+	} {
+		s.report.tell(aPod().ownedBy("Job", "nightly").Pod, "Normal", "R", "A", given)
+		got := strings.TrimPrefix(s.nextEvent(), "Normal R ") + "|" + strings.TrimPrefix(s.nextEvent(), "Normal R ")
+		if got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+// What the cache of namespaces is asked.
+func TestOnlyUntrackedPodsNeedToHaveOptedIn(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		pod  podBuilder
+		want []string
+	}{
+		"tracked":     {aPod(), nil},
+		"not tracked": {aPod().untracked(), []string{"jobs"}},
+	} {
+		var asked []string
+		d := deciderAt(now, ordinary, true)
+		d.optedIn = func(_ context.Context, namespace string) bool {
+			asked = append(asked, namespace)
+			return true
+		}
+		d.decide(t.Context(), c.pod.Pod)
+		if diff := cmp.Diff(c.want, asked); diff != "" {
+			t.Errorf("%s: namespaces (-want +got):\n%s", sentence, diff)
+		}
 	}
 }

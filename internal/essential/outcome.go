@@ -118,11 +118,11 @@ func completion(pod *corev1.Pod, status *corev1.ContainerStatus) *End {
 	return nil
 }
 
-// failure returns the container's exit with another code, if it stays that
-// way, or nil.
+// failure returns the exit of a container that has not completed, if it stays
+// that way, or nil.
 func failure(pod *corev1.Pod, status *corev1.ContainerStatus) *End {
 	t := status.State.Terminated
-	if t == nil || t.ExitCode == 0 || restarting(pod) != nil || restarts(pod, status.Name, t.ExitCode) {
+	if t == nil || restarting(pod) != nil || restarts(pod, status.Name, t.ExitCode) {
 		return nil
 	}
 	return endOf(status.Name, t)

@@ -1,0 +1,115 @@
+package reaper
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+)
+
+// full is a pod of which everything that the cache keeps is set, and more.
+func full() *corev1.Pod {
+	pod := aPod().ownedBy("Job", "nightly").deleting().restarted("main", 1).exited("proxy", 143, "Error").nativeSidecar("setup").
+		stopped(now, now).acknowledged().annotated(retentionKey, "10m")
+	pod.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{{Name: "debug", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(now)}}}}
+	pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady},
+		corev1.PodCondition{Type: corev1.AllContainersRestarting, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(now), LastProbeTime: metav1.NewTime(now)})
+	pod.Spec.InitContainers[0].Image = "setup:1"
+	pod.Spec.Containers[1] = corev1.Container{Name: "proxy", Image: "proxy:1", RestartPolicy: new(corev1.ContainerRestartPolicyNever),
+		RestartPolicyRules: []corev1.ContainerRestartRule{{Action: corev1.ContainerRestartRuleActionRestart}}}
+	return pod.Pod
+}
+
+// trimmed is what the cache keeps of full.
+func trimmed() *corev1.Pod {
+	runs := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	whole := full()
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "jobs", Name: "nightly-x7k2p", UID: "uid-1", ResourceVersion: "41", DeletionTimestamp: &metav1.Time{Time: now},
+			OwnerReferences: whole.OwnerReferences[1:],
+			Annotations: map[string]string{
+				essential.TrackedAnnotation: "main", essential.StoppedAnnotation: "2030-01-02T03:04:05Z", retentionKey: "10m",
+			},
+		},
+		Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: new(int64(30)),
+			Containers: []corev1.Container{{Name: "proxy", RestartPolicy: whole.Spec.Containers[1].RestartPolicy, RestartPolicyRules: whole.Spec.Containers[1].RestartPolicyRules}},
+		},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodSucceeded,
+			ContainerStatuses: []corev1.ContainerStatus{
+				{Name: "main", State: runs, LastTerminationState: whole.Status.ContainerStatuses[0].LastTerminationState},
+				{Name: "proxy", State: whole.Status.ContainerStatuses[1].State},
+			},
+			InitContainerStatuses:      []corev1.ContainerStatus{{Name: "setup", State: runs}},
+			EphemeralContainerStatuses: []corev1.ContainerStatus{{Name: "debug", State: runs}},
+			Conditions: []corev1.PodCondition{
+				{Type: essential.StoppedCondition, Status: corev1.ConditionTrue, Reason: completedReason, Message: "What was recorded", LastTransitionTime: metav1.NewTime(now)},
+				{Type: corev1.ContainersReady, Status: corev1.ConditionFalse, Reason: "PodCompleted"},
+				{Type: corev1.AllContainersRestarting, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(now)},
+			},
+		},
+	}
+}
+
+func TestTheCacheKeepsWhatIsReadAndNothingElse(t *testing.T) {
+	untracked, trimmedUntracked := podBuilder{full()}.untracked().mirror().Pod, podBuilder{trimmed()}.untracked().mirror().Pod
+	trimmedUntracked.Labels = map[string]string{essential.Label: "main"}
+	trimmedUntracked.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
+	trimmedUntracked.Spec.Containers = append([]corev1.Container{{Name: "main"}}, trimmedUntracked.Spec.Containers...)
+	marked := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{essential.TrackedAnnotation: "main"}}}
+	namespace := &metav1.PartialObjectMetadata{
+		TypeMeta:   metav1.TypeMeta{Kind: "Namespace", APIVersion: "v1"},
+		ObjectMeta: metav1.ObjectMeta{Name: "jobs", UID: "uid-2", ResourceVersion: "7", Labels: map[string]string{"a": "b"}},
+	}
+	trimmedNamespace := namespace.DeepCopy()
+	trimmedNamespace.Labels = nil
+	tombstone := toolscache.DeletedFinalStateUnknown{Key: "jobs/x"}
+	for sentence, c := range map[string]struct {
+		transform   toolscache.TransformFunc
+		given, want any
+	}{
+		"a tracked pod":                        {trim, full(), trimmed()},
+		"a pod that may be adopted":            {trim, untracked, trimmedUntracked},
+		"a pod that has only the mark":         {trim, marked, marked.DeepCopy()},
+		"a namespace":                          {trimNamespace, namespace, trimmedNamespace},
+		"what is left of a missed deletion":    {trim, tombstone, tombstone},
+		"the same of a namespace's, untouched": {trimNamespace, tombstone, tombstone},
+	} {
+		got, err := c.transform(c.given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", sentence, diff)
+		}
+	}
+}
+
+func TestTheCacheHoldsWhatTheAPIServerSelects(t *testing.T) {
+	optedIn := labels.SelectorFromSet(labels.Set{"team": "a"})
+	options, err := cacheOptions(optedIn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !options.ReaderFailOnMissingInformer {
+		t.Error("any read starts a list of its own")
+	}
+	selectors := map[string]string{}
+	for object, by := range options.ByObject {
+		selectors[object.GetObjectKind().GroupVersionKind().Kind] = by.Label.String()
+		if by.Transform == nil {
+			t.Errorf("a whole %T is kept", object)
+		}
+	}
+	want := map[string]string{"": "essential-containers", "Namespace": "team=a"} // a Go type has no kind
+	if diff := cmp.Diff(want, selectors); diff != "" {
+		t.Errorf("selectors (-want +got):\n%s", diff)
+	}
+}
