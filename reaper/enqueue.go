@@ -25,28 +25,36 @@ const (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// enqueuer puts a pod into the queue only if something is to be done with it or
-// told of it, at the time at which it is. Most events of most pods end here.
+// enqueuer handles events of pods: it puts a pod into the queue only if something
+// is to be done with it or told of it, at the time at which it is. Most events of
+// most pods end here.
 type enqueuer struct {
 	decider
 	notices *notices
 }
 
-func (e enqueuer) pods() handler.TypedEventHandler[*corev1.Pod, reconcile.Request] {
-	return handler.TypedFuncs[*corev1.Pod, reconcile.Request]{
-		CreateFunc: func(ctx context.Context, ev event.TypedCreateEvent[*corev1.Pod], q queue) {
-			e.enqueue(ctx, ev.Object, q)
-		},
-		UpdateFunc: func(ctx context.Context, ev event.TypedUpdateEvent[*corev1.Pod], q queue) {
-			e.enqueue(ctx, ev.ObjectNew, q)
-		},
-		DeleteFunc: func(_ context.Context, ev event.TypedDeleteEvent[*corev1.Pod], q queue) {
-			if key := client.ObjectKeyFromObject(ev.Object); e.notices.watched(key) {
-				add(q, key, otherPriority, 0)
-			}
-		},
+var _ handler.TypedEventHandler[*corev1.Pod, reconcile.Request] = enqueuer{}
+
+// Create is called for every pod once, Update for each change of it.
+func (e enqueuer) Create(ctx context.Context, ev event.TypedCreateEvent[*corev1.Pod], q queue) {
+	e.enqueue(ctx, ev.Object, q)
+}
+
+// Update looks at the new pod alone: what was decided about the old one is done
+// or out of date.
+func (e enqueuer) Update(ctx context.Context, ev event.TypedUpdateEvent[*corev1.Pod], q queue) {
+	e.enqueue(ctx, ev.ObjectNew, q)
+}
+
+// Delete matters only to a pod with a warning, which is over.
+func (e enqueuer) Delete(_ context.Context, ev event.TypedDeleteEvent[*corev1.Pod], q queue) {
+	if key := client.ObjectKeyFromObject(ev.Object); e.notices.watched(key) {
+		add(q, key, otherPriority, 0)
 	}
 }
+
+// Generic events have no source here.
+func (e enqueuer) Generic(context.Context, event.TypedGenericEvent[*corev1.Pod], queue) {}
 
 func (e enqueuer) enqueue(ctx context.Context, pod *corev1.Pod, q queue) {
 	d, now := e.decide(ctx, pod)

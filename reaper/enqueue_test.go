@@ -51,7 +51,7 @@ func TestEnqueue(t *testing.T) {
 		"a stop that is to be verified enters it at its deadline": {pod: aPod().exited("main", 0, "Completed").stopped(now, now), want: []added{{Priority: otherPriority, After: 30*time.Second + reportSlack}}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			handler := enqueuer{decider: deciderAt(now, c.pod.with(c.rules), !c.out), notices: newNotices()}.pods()
+			handler := enqueuer{decider: deciderAt(now, c.pod.with(c.rules), !c.out), notices: newNotices()}
 			var onCreate, onUpdate recordingQueue
 			handler.Create(t.Context(), event.TypedCreateEvent[*corev1.Pod]{Object: c.pod.Pod}, &onCreate)
 			handler.Update(t.Context(), event.TypedUpdateEvent[*corev1.Pod]{ObjectOld: aPod().Pod, ObjectNew: c.pod.Pod}, &onUpdate)
@@ -78,12 +78,12 @@ func TestPodsWithAWarningAreLookedAtAgain(t *testing.T) {
 		want     int
 	}{
 		{"a good pod is deleted", func(q queue) {
-			e.pods().Delete(t.Context(), event.TypedDeleteEvent[*corev1.Pod]{Object: good.Pod}, q)
+			e.Delete(t.Context(), event.TypedDeleteEvent[*corev1.Pod]{Object: good.Pod}, q)
 		}, 0},
 		{"a bad one comes", func(q queue) { e.enqueue(t.Context(), bad.Pod, q) }, 1},
 		{"it is well again", func(q queue) { e.enqueue(t.Context(), good.Pod, q) }, 1},
 		{"it is deleted", func(q queue) {
-			e.pods().Delete(t.Context(), event.TypedDeleteEvent[*corev1.Pod]{Object: good.Pod}, q)
+			e.Delete(t.Context(), event.TypedDeleteEvent[*corev1.Pod]{Object: good.Pod}, q)
 		}, 1},
 	} {
 		var q recordingQueue

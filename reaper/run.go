@@ -119,7 +119,7 @@ func addController(m manager.Manager, o Options) error {
 		return fmt.Errorf("creating the controller: %w", err)
 	}
 	enqueuer := enqueuer{decider: decider, notices: notices}
-	if err := c.Watch(source.Kind(m.GetCache(), &corev1.Pod{}, enqueuer.pods())); err != nil {
+	if err := c.Watch(source.Kind(m.GetCache(), &corev1.Pod{}, enqueuer)); err != nil {
 		return fmt.Errorf("watching pods: %w", err)
 	}
 	if err := c.Watch(source.Kind(m.GetCache(), namespaceMetadata(), enqueuer.namespaces(m.GetCache()))); err != nil {
