@@ -62,6 +62,12 @@ lint: ## gofmt, go vet, golangci-lint; all modules tidy
 unit: ## Unit tests with the race detector
 	$(GOTESTSUM) -- -race $$(go list ./... | grep -v /test/chart)
 
+FUZZTIME ?= 30s
+
+fuzz: ## Fuzz every target for FUZZTIME; what fails becomes a file below testdata/fuzz
+	@for package in $$(go list ./... | grep -v /test/); do for target in $$(go test -list='^Fuzz' $$package | grep '^Fuzz'); do \
+		echo "$$target of $$package, $(FUZZTIME)"; go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) $$package || exit 1; done; done
+
 chart-test: setup ## Lint the chart and test what it renders
 	$(BIN)/helm lint --strict $(CHART)
 	HELM=$(BIN)/helm $(GOTESTSUM) -- ./test/chart
@@ -117,4 +123,4 @@ clean: cluster-down ## Stop the clusters and remove what was built here
 	$(call CLUSTER,e2e) down
 	rm -rf $(BIN)
 
-.PHONY: help demo test setup build lint unit chart-test e2e run docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean
+.PHONY: help demo test setup build lint unit fuzz chart-test e2e run docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean

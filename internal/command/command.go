@@ -17,6 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
+const profileFlag = "pprof-addr"
+
 // Command is a program that runs until it is told to end.
 type Command struct {
 	Name    string
@@ -46,6 +48,7 @@ func (c Command) Execute(ctx context.Context, args []string, stdout io.Writer) e
 	flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the error is printed by Main, once
 	flags.Usage = func() {}
+	profiles := flags.String(profileFlag, "", "`address` on which Go's profiles are served below /debug/pprof/, over HTTP; empty: nowhere")
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	c.Bind(flags)
 	logging.BindFlags(flags)
@@ -75,5 +78,10 @@ func (c Command) Execute(ctx context.Context, args []string, stdout io.Writer) e
 	logger := zap.New(zap.UseFlagOptions(&logging))
 	log.SetLogger(logger) // for the libraries that do not take it from the context
 	logger.Info("Starting", "program", c.Name, "version", c.Version)
-	return c.Run(logr.NewContext(ctx, logger))
+	ctx, cancel := context.WithCancel(logr.NewContext(ctx, logger))
+	defer cancel()
+	if err := serveProfiles(ctx, *profiles); err != nil {
+		return err
+	}
+	return c.Run(ctx)
 }
