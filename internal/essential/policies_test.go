@@ -134,3 +134,40 @@ func TestUnknownAnnotations(t *testing.T) {
 		t.Errorf("of 1000, %d are told, at last %q", len(got), got[len(got)-1])
 	}
 }
+
+// FuzzPolicies: whatever the four annotations say, each is either taken, and
+// then reads as one that can be taken again, or told, and then changes nothing.
+func FuzzPolicies(f *testing.F) {
+	for _, seed := range []string{"Any", "All", "Ignore", "Stop", "0", "90s", "1h30m", "-1s", "Forever", "1e3s", "9223372036854775807ns", "٣s", ""} {
+		f.Add(seed, seed, seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, completion, onFailure, stopDelay, retention string) {
+		annotations := map[string]string{
+			CompletionAnnotation: completion, OnFailureAnnotation: onFailure, StopDelayAnnotation: stopDelay, RetentionAnnotation: retention,
+		}
+		before := Policies{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: time.Second, Retention: time.Minute}
+		after, errs := before.Override(nil, annotations)
+		told := map[string]bool{}
+		for _, err := range errs {
+			told[err.Field] = true
+			if len(err.Error()) > 1000 {
+				t.Errorf("%d bytes tell of a bad value", len(err.Error()))
+			}
+		}
+		for _, key := range policyAnnotations {
+			if got, want := told["metadata.annotations["+key+"]"], after.Get(key) == before.Get(key); got && !want {
+				t.Errorf("%s: %q is refused and taken", key, annotations[key])
+			}
+		}
+		if after.StopDelay < 0 || after.Retention < 0 {
+			t.Errorf("negative: %+v", after)
+		}
+		again, errs := before.Override(nil, map[string]string{
+			CompletionAnnotation: after.Get(CompletionAnnotation), OnFailureAnnotation: after.Get(OnFailureAnnotation),
+			StopDelayAnnotation: after.Get(StopDelayAnnotation), RetentionAnnotation: after.Get(RetentionAnnotation),
+		})
+		if len(errs) > 0 || again != after {
+			t.Errorf("%+v reads as %+v, errors %v", after, again, errs)
+		}
+	})
+}
