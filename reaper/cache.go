@@ -136,9 +136,13 @@ func trimStatuses(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 	return trimmed
 }
 
+// running is the state of every container that runs: when it began is nothing to
+// the reaper.
+var running = &corev1.ContainerStateRunning{}
+
 func trimState(state corev1.ContainerState) (trimmed corev1.ContainerState) {
 	if state.Running != nil {
-		trimmed.Running = &corev1.ContainerStateRunning{}
+		trimmed.Running = running
 	}
 	if t := state.Terminated; t != nil {
 		trimmed.Terminated = &corev1.ContainerStateTerminated{ExitCode: t.ExitCode, Reason: t.Reason, FinishedAt: t.FinishedAt}
