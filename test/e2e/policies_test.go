@@ -141,7 +141,9 @@ func testDeadlineExceeded(t *testing.T) {
 	s := newScene(t, true)
 	main := kube.Sidecar("main")
 	main.Command[2] = strings.Replace(main.Command[2], "exit 143", "exit 0", 1)
-	pod := kube.Pod(s.namespace, "deadline", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
+	slow := kube.Sidecar("proxy") // so that main is seen ended while it still runs
+	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 5; exit 143", 1)
+	pod := kube.Pod(s.namespace, "deadline", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, slow), essential.OnFailureAnnotation, "Stop"))
 	pod.Spec.ActiveDeadlineSeconds = new(int64(3))
 	s.create(pod)
 	await(s, pod, "over its deadline, with main ended well", func(p *corev1.Pod) bool {
