@@ -82,6 +82,12 @@ func testAdoption(t *testing.T) {
 	s.must(cluster.Install(s.ctx, chart, image, func(string) {},
 		"reaper.adopt=true", "webhook.failurePolicy=Ignore", "webhook.workloads.failurePolicy=Fail"))
 	s.scale(kube.WebhookDeployment, "webhook", 0)
+	t.Cleanup(func() { // else the next upgrade is in conflict with this one's number
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"replicas":2}}`))
+		if err := cluster.Patch(context.Background(), releaseDeployment(kube.WebhookDeployment), patch); err != nil {
+			t.Error(err)
+		}
+	})
 	job := kube.Job(s.namespace, "labelled", stuck(corev1.RestartPolicyNever))
 	if err := cluster.Create(s.ctx, job.DeepCopy()); err == nil || !strings.Contains(err.Error(), "failed calling webhook") {
 		t.Errorf("a labelled Job while its webhook is down: %v", err)
@@ -119,7 +125,6 @@ func testAdoption(t *testing.T) {
 		t.Errorf("a pod was adopted whose namespace did not opt in: %v", elsewhere.Annotations)
 	}
 	s.untouched(elsewhere)
-	s.scale(kube.WebhookDeployment, "webhook", 2)
 }
 
 // A retained pod is deleted at its time although the reaper that stopped it has
