@@ -33,6 +33,7 @@ const (
 	crdsFile       = "cert-manager-installed" // there once cert-manager can start
 	readyFile      = "ready"                  // there once the cluster was ready; says what it runs
 	kubeconfigFile = "kubeconfig"
+	auditFile      = "config/audit.yaml" // the audit policy; there if the API server keeps a log of that
 )
 
 //go:embed config
@@ -61,12 +62,14 @@ func (c *cluster) kubeconfig() string { return c.path(kubeconfigFile) }
 
 // up starts the cluster, or finds it up. A cluster that an interrupted up left
 // half started, or that runs other versions, is removed first.
-func (c *cluster) up(ctx context.Context, progress *progress, source, kubelet string) error {
+// The API server keeps an audit log if there is a policy for it.
+func (c *cluster) up(ctx context.Context, progress *progress, source, kubelet string, audit []byte) error {
 	programs, err := programs(source, kubelet)
 	if err != nil {
 		return err
 	}
-	if c.isUp(programs) {
+	description := describe(programs, audit)
+	if c.isUp(description) {
 		fmt.Fprintf(progress.out, "cluster %s is up already: export KUBECONFIG=%s\n", c.name, c.kubeconfig())
 		return nil
 	}
@@ -83,7 +86,7 @@ func (c *cluster) up(ctx context.Context, progress *progress, source, kubelet st
 		what string
 		do   func() error
 	}{
-		{"starting the cluster's processes", func() error { return c.start(lock, programs) }},
+		{"starting the cluster's processes", func() error { return c.start(lock, programs, audit) }},
 		{"waiting for the API server", func() error { return c.waitForAPIServer(ctx) }},
 		{"loading the pause and test images", func() error { return c.loadOwnImages(ctx, programs) }},
 		{"installing cert-manager", func() error { return c.installCertManager(ctx, source) }},
@@ -94,7 +97,7 @@ func (c *cluster) up(ctx context.Context, progress *progress, source, kubelet st
 			return fmt.Errorf("%s: %w (logs are in %s)", s.what, err, c.path("logs"))
 		}
 	}
-	if err := os.WriteFile(c.path(readyFile), []byte(describe(programs)), 0o644); err != nil {
+	if err := os.WriteFile(c.path(readyFile), []byte(description), 0o644); err != nil {
 		return err
 	}
 	fmt.Fprintf(progress.out, "cluster %s is up: export KUBECONFIG=%s\n", c.name, c.kubeconfig())
@@ -118,21 +121,21 @@ func programs(source, kubelet string) (map[string]string, error) {
 
 // describe says what a cluster of these programs and this configuration is;
 // fmt sorts maps by key.
-func describe(programs map[string]string) string {
+func describe(programs map[string]string, audit []byte) string {
 	configuration, _ := configs.ReadFile("config/kubelet.yaml")
-	return fmt.Sprintf("%v\n%s\n%v\n", programs, configuration, daemonArguments())
+	return fmt.Sprintf("%v\n%s\n%v\n%s", programs, configuration, daemonArguments(len(audit) > 0), audit)
 }
 
-func daemonArguments() (all [][]string) {
-	for _, d := range daemons() {
+func daemonArguments(audit bool) (all [][]string) {
+	for _, d := range daemons(audit) {
 		all = append(all, d.argv)
 	}
 	return all
 }
 
-func (c *cluster) isUp(programs map[string]string) bool {
+func (c *cluster) isUp(description string) bool {
 	ready, err := os.ReadFile(c.path(readyFile))
-	if err != nil || string(ready) != describe(programs) {
+	if err != nil || string(ready) != description {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -141,7 +144,7 @@ func (c *cluster) isUp(programs map[string]string) bool {
 }
 
 // start writes the cluster's files and starts its supervisor.
-func (c *cluster) start(lock *os.File, programs map[string]string) error {
+func (c *cluster) start(lock *os.File, programs map[string]string, audit []byte) error {
 	for _, dir := range []string{"pki", "config/cni", "logs", "programs", "static-pods", "var/lib", "var/log", "var/tmp"} {
 		if err := os.MkdirAll(c.path(dir), 0o755); err != nil {
 			return err
@@ -162,6 +165,11 @@ func (c *cluster) start(lock *os.File, programs map[string]string) error {
 	}
 	if err := c.writeConfigs("https://" + listener.Addr().String()); err != nil {
 		return err
+	}
+	if len(audit) > 0 {
+		if err := os.WriteFile(c.path(auditFile), audit, 0o600); err != nil {
+			return err
+		}
 	}
 	if err := createCgroups(c.cgroup()); err != nil {
 		return err

@@ -148,7 +148,7 @@ func partsMatchTheirModules(t *testing.T, kubelet string) {
 			}
 		}
 	}
-	for _, d := range daemons() {
+	for _, d := range daemons(false) {
 		if !seen[d.argv[0]] {
 			t.Errorf("no part makes %s", d.argv[0])
 		}
@@ -196,19 +196,22 @@ func TestNothingToBuild(t *testing.T) {
 	}
 }
 
-// A cluster that is up with another kubelet must not pass for the wanted one.
-func TestKubeletsDiffer(t *testing.T) {
+// A cluster that is up with another kubelet, or without the audit log, must not
+// pass for the wanted one.
+func TestClustersDiffer(t *testing.T) {
 	seen := map[string]string{}
 	for _, kubelet := range append(olderKubelets, kubernetesVersion) {
 		list, err := programs(".", kubelet)
 		if err != nil {
 			t.Fatal(err)
 		}
-		description := describe(list)
-		if other, ok := seen[description]; ok {
-			t.Errorf("clusters with the kubelets %s and %s look the same", kubelet, other)
+		for _, audit := range []string{"", "rules: []", "rules: [{level: Metadata}]"} {
+			description := describe(list, []byte(audit))
+			if other, ok := seen[description]; ok {
+				t.Errorf("clusters with the kubelets %s and %s, audited by %q, look the same", kubelet, other, audit)
+			}
+			seen[description] = kubelet
 		}
-		seen[description] = kubelet
 	}
 }
 
@@ -246,6 +249,7 @@ func TestUsage(t *testing.T) {
 		"a flag at the end":        {[]string{"stop", "kubelet", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
 		"no cluster for pid":       {[]string{"pid", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
 		"an unknown kubelet":       {[]string{"up", "--kubelet=1.33.0"}, `--kubelet "1.33.0": there are 1.34.4, 1.35.4, 1.36.3 and 1.37.0`},
+		"no audit policy":          {[]string{"up", "--audit=no-such-file"}, "--audit: open no-such-file"},
 		"a supervisor by hand":     {[]string{"supervise", "a", "b"}, "supervise is started by up alone"},
 	} {
 		t.Run(sentence, func(t *testing.T) {

@@ -55,6 +55,7 @@ func run(args []string, out io.Writer) error {
 	sources := flags.String("sources", "test/cluster", "this program's source folder")
 	binDir := flags.String("bin-dir", "bin", "where to link the built programs (kubectl, helm, ...)")
 	kubelet := flags.String("kubelet", kubernetesVersion, "version of the kubelet that build and up take: "+strings.Join(olderKubelets, ", ")+" or that of all other parts")
+	auditPolicy := flags.String("audit", "", "`file` with the audit policy of the API server that up starts, which then writes logs/audit.log; default: no audit")
 	kill := flags.Bool("kill", false, "stop and restart send SIGKILL instead of SIGTERM")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), usage)
@@ -105,10 +106,16 @@ func run(args []string, out io.Writer) error {
 	case "build":
 		return buildAll(ctx, progress, source, *binDir, *kubelet)
 	case "up":
+		var audit []byte
+		if *auditPolicy != "" {
+			if audit, err = os.ReadFile(*auditPolicy); err != nil {
+				return fmt.Errorf("--audit: %w", err)
+			}
+		}
 		if err := buildAll(ctx, progress, source, *binDir, *kubelet); err != nil {
 			return err
 		}
-		return c.up(ctx, progress, source, *kubelet)
+		return c.up(ctx, progress, source, *kubelet, audit)
 	case "down":
 		return c.down(progress)
 	case "status":

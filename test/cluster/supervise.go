@@ -41,16 +41,21 @@ type daemon struct {
 	after func() bool // what must be there before it can start
 }
 
-func daemons() []daemon {
+// daemons are all of the cluster, with an audit log or without.
+func daemons(audit bool) []daemon {
 	const pki, config = inside + "/pki/", inside + "/config/"
 	apiServer := listens("tcp", "127.0.0.1:6443")
+	var audited []string
+	if audit {
+		audited = []string{"--audit-policy-file=" + inside + "/" + auditFile, "--audit-log-path=" + inside + "/logs/audit.log", "--audit-log-maxsize=0"}
+	}
 	return []daemon{
 		{"etcd", []string{"etcd",
 			"--data-dir", "/var/lib/etcd", "--unsafe-no-fsync",
 			"--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
 			"--listen-peer-urls", "http://127.0.0.1:2380",
 		}, nil},
-		{"kube-apiserver", []string{"kube-apiserver",
+		{"kube-apiserver", append([]string{"kube-apiserver",
 			"--etcd-servers=http://127.0.0.1:2379", "--advertise-address=" + nodeIP, "--secure-port=6443",
 			"--tls-cert-file=" + pki + "apiserver.crt", "--tls-private-key-file=" + pki + "apiserver.key",
 			"--client-ca-file=" + pki + "ca.crt",
@@ -60,7 +65,7 @@ func daemons() []daemon {
 			"--kubelet-client-certificate=" + pki + "admin.crt", "--kubelet-client-key=" + pki + "admin.key",
 			"--kubelet-preferred-address-types=InternalIP", // the node's name does not resolve
 			"--shutdown-watch-termination-grace-period=2s", // without it, watches keep a stop waiting for a minute
-		}, listens("tcp", "127.0.0.1:2379")},
+		}, audited...), listens("tcp", "127.0.0.1:2379")},
 		{"kube-controller-manager", []string{"kube-controller-manager",
 			"--kubeconfig=" + config + "admin.kubeconfig", "--leader-elect=false", "--use-service-account-credentials",
 			"--service-account-private-key-file=" + pki + "sa.key", "--root-ca-file=" + pki + "ca.crt",
@@ -140,7 +145,7 @@ func supervise(args []string) error {
 	if err != nil {
 		return fmt.Errorf("listening for orders: %w", err)
 	}
-	children := newChildren(inside+"/logs", 30*time.Second, daemons())
+	children := newChildren(inside+"/logs", 30*time.Second, daemons(exists(inside+"/"+auditFile)()))
 	if err := obey(orders, children); err != nil {
 		return err
 	}

@@ -1,0 +1,118 @@
+// Command faults has Jobs with stuck sidecars run on a local cluster while its
+// parts and the project's own programs are killed, halted and cut off, and then
+// judges what became of them: see docs/reliability.md and `make faults`.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+const usage = `Creates Jobs with sidecars that never end, at a steady rate, on a local cluster that keeps an audit log
+(go run ./test/cluster --audit=test/faults/audit.yaml up), and injects faults in a random order. Then it waits until
+all is quiet and judges, from the audit log and from what the containers wrote, what became of every pod and Job.
+Exits with 0 only if nothing is wrong.
+
+Usage: faults --image IMAGE [flags]
+
+`
+
+// settings are the program's flags.
+type settings struct {
+	kubeconfig, image, helm, chart string
+	minutes                        float64
+	seed                           uint64
+	only                           string
+	values                         []string
+	evidence                       string
+	patience                       time.Duration
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	s, err := parse(args, out)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	chosen, err := named(s.only)
+	if err != nil {
+		return fmt.Errorf("--only: %w", err)
+	}
+	ctrllog.SetLogger(logr.Discard())
+	cluster, err := kube.Connect(s.kubeconfig, s.helm)
+	if err != nil {
+		return err
+	}
+	state := filepath.Dir(s.kubeconfig)
+	t := &trial{
+		world: world{cluster: cluster, machine: machine{state}, witnesses: witnesses{state}}, sampler: &sampler{cluster: cluster},
+		settings: s, faults: chosen, out: out, start: time.Now(),
+	}
+	return t.run(ctx)
+}
+
+func parse(args []string, out io.Writer) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("faults", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the error is printed by main, once
+	flags.Usage = func() {}
+	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "`file` in the state folder of the local cluster")
+	flags.StringVar(&s.image, "image", "", "`image`, with a tag, that the cluster has")
+	flags.StringVar(&s.helm, "helm", "helm", "`path` of the helm program")
+	flags.StringVar(&s.chart, "chart", "charts/essential-containers", "`folder` of the chart")
+	flags.Float64Var(&s.minutes, "minutes", 10, "for how long Jobs are created and faults injected")
+	flags.Uint64Var(&s.seed, "seed", 0, "draws the same Jobs and the same order of faults again; 0: a new seed")
+	flags.StringVar(&s.only, "only", "", "the faults to inject, joined by commas; default: all of them: "+strings.Join(faultNames(), ", "))
+	flags.Func("set", "a `value` of the chart, such as reaper.stopStrategy=Delete, that is to break an invariant; may be repeated", func(v string) error {
+		s.values = append(s.values, v)
+		return nil
+	})
+	flags.StringVar(&s.evidence, "evidence", "bin/faults", "`folder` for the report, the audit log, the containers' words and both programs' logs")
+	flags.DurationVar(&s.patience, "patience", 8*time.Minute, "how long to wait for quiet: a container that was killed several times is started again only after minutes")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(out, usage, "Flags:\n")
+		flags.SetOutput(out)
+		flags.PrintDefaults()
+		return s, err
+	case err != nil:
+		return s, err
+	case flags.NArg() > 0:
+		return s, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case s.kubeconfig == "":
+		return s, errors.New("which cluster? give --kubeconfig")
+	case s.image == "":
+		return s, errors.New("which image? give --image")
+	case s.minutes <= 0:
+		return s, fmt.Errorf("--minutes %v: must be more than 0", s.minutes)
+	}
+	if s.seed == 0 {
+		s.seed = uint64(time.Now().UnixNano()) % 1_000_000
+	}
+	return s, nil
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+)
+
+// report says what was done, what was seen, and what is wrong.
+func (t *trial) report(r records, violations []violation) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "\nFaults, seed %d, %v minutes, quiet %.0f s later\n", t.seed, t.minutes, t.quiet.Seconds())
+	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, f := range t.faults {
+		times, failures := 0, 0
+		for _, i := range t.events {
+			if i.name == f.name && i.err == nil {
+				times++
+			} else if i.name == f.name {
+				failures++
+			}
+		}
+		note := ""
+		if failures > 0 {
+			note = fmt.Sprintf(" (%d more could not be injected)", failures)
+		}
+		fmt.Fprintf(table, "  %d\t%s\t%s%s\n", times, f.name, f.what, note)
+	}
+	table.Flush()
+	fmt.Fprint(&out, "\nWhat there was\n")
+	for _, f := range t.facts(r) {
+		fmt.Fprintf(table, "  %d\t%s\n", f.count, f.what)
+	}
+	table.Flush()
+	fmt.Fprint(&out, "\nProcesses of the two programs: first and last look\n")
+	fmt.Fprint(table, "  pod\tseen for\tgoroutines\tfile descriptors\tMiB\n")
+	for _, p := range processesOf(r.samples) {
+		if p.judged() {
+			fmt.Fprintf(table, "  %s\t%s\t%.0f → %.0f\t%.0f → %.0f\t%.0f → %.0f\n", p.first.pod, p.last.at.Sub(p.first.at).Round(time.Second),
+				p.first.goroutines, p.last.goroutines, p.first.fds, p.last.fds, p.first.memory/(1<<20), p.last.memory/(1<<20))
+		}
+	}
+	table.Flush()
+	fmt.Fprint(&out, "\nInvariants\n")
+	for _, i := range invariants {
+		verdict := "ok"
+		if n := count(violations, i.invariant); n > 0 {
+			verdict = fmt.Sprintf("%d VIOLATIONS", n)
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", i.invariant, verdict, i.text)
+	}
+	table.Flush()
+	for _, v := range violations {
+		fmt.Fprintf(&out, "  %s\n", v)
+	}
+	fmt.Fprintf(&out, "\nEvidence: %s. The same works and the same order of faults again: %s\n", t.evidence, t.replay())
+	return out.String()
+}
+
+func count(violations []violation, i invariant) (n int) {
+	for _, v := range violations {
+		if v.invariant == i {
+			n++
+		}
+	}
+	return n
+}
+
+func (t *trial) replay() string {
+	command := fmt.Sprintf("make faults FAULTS_SEED=%d FAULTS_MINUTES=%v", t.seed, t.minutes)
+	if t.only != "" {
+		command += " FAULTS_ONLY=" + t.only
+	}
+	if len(t.values) > 0 {
+		command += " FAULTS_SET='" + strings.Join(t.values, " ") + "'"
+	}
+	return command
+}
+
+// fact is something that was counted.
+type fact struct {
+	count int
+	what  string
+}
+
+func (t *trial) facts(r records) []fact {
+	pods, stopped, repeated, deleted := map[types.UID]bool{}, map[types.UID]int{}, 0, map[types.UID]bool{}
+	for _, w := range r.writes {
+		pods[w.pod.UID] = true
+		switch {
+		case w.by != reaperAccount:
+		case w.verb == "delete":
+			deleted[w.pod.UID] = true
+		case essential.Stopped(&w.pod):
+			if stopped[w.pod.UID]++; stopped[w.pod.UID] > 1 {
+				repeated++
+			}
+		}
+	}
+	excused, seen := 0, map[types.UID]bool{}
+	for _, w := range r.writes {
+		if stillborn(&w.pod) && !seen[w.pod.UID] {
+			seen[w.pod.UID] = true
+			excused++
+		}
+	}
+	restarted := 0
+	for _, p := range processesOf(r.samples) {
+		if slices.ContainsFunc(r.samples, func(s sample) bool { return s.pod == p.first.pod && s.born < p.first.born }) {
+			restarted++
+		}
+	}
+	jobs := 0
+	for _, w := range r.works {
+		if w.job {
+			jobs++
+		}
+	}
+	return []fact{
+		{jobs, "Jobs"},
+		{len(r.works) - jobs, "pods without a Job"},
+		{len(pods), "pods in all"},
+		{len(r.writes), "writes of pods in the audit log"},
+		{len(stopped), "pods stopped by the reaper"},
+		{repeated, "stops repeated"},
+		{len(deleted), "pods deleted by the reaper"},
+		{excused, "pods with a container that the kubelet, being stopped, could not start: not judged"},
+		{restarted, "restarts of the two programs that were seen"},
+	}
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+// sample is what a process says of itself in its metrics.
+type sample struct {
+	at         time.Time
+	pod        string
+	born       float64 // when the process started: a killed one has a successor in the same pod
+	goroutines float64
+	fds        float64
+	memory     float64 // resident bytes
+}
+
+// judgedAge is for how long a process must have been seen to be judged.
+const judgedAge = time.Minute
+
+// growth is how much more a process may have in the end, when all is quiet, than
+// when it was first seen. A replica that becomes the leader starts its workers
+// and watches; beyond that, a leak of one for each pod, Job or fault shows.
+var growth = []struct {
+	what  string
+	of    func(sample) float64
+	limit float64
+	unit  float64
+}{
+	{"goroutines", func(s sample) float64 { return s.goroutines }, 80, 1},
+	{"file descriptors", func(s sample) float64 { return s.fds }, 10, 1},
+	{"MiB of memory", func(s sample) float64 { return s.memory }, 40, 1 << 20},
+}
+
+// process is one process's first and last sample.
+type process struct{ first, last sample }
+
+func (p process) judged() bool { return p.last.at.Sub(p.first.at) >= judgedAge }
+
+// processesOf are all processes that were seen, in the order in which they were.
+func processesOf(samples []sample) []process {
+	type key struct {
+		pod  string
+		born float64
+	}
+	var all []process
+	index := map[key]int{}
+	for _, s := range samples {
+		i, seen := index[key{s.pod, s.born}]
+		if !seen {
+			index[key{s.pod, s.born}] = len(all)
+			all = append(all, process{s, s})
+			continue
+		}
+		all[i].last = s
+	}
+	return all
+}
+
+func leaks(samples []sample) (found []violation) {
+	for _, p := range processesOf(samples) {
+		if !p.judged() {
+			continue
+		}
+		for _, g := range growth {
+			first, last := g.of(p.first)/g.unit, g.of(p.last)/g.unit
+			if last > first+g.limit {
+				found = append(found, violation{leakless, p.first.pod, fmt.Sprintf("%.0f %s, %.0f %v before", last, g.what, first, p.last.at.Sub(p.first.at).Round(time.Second))})
+			}
+		}
+	}
+	return found
+}
+
+// sampler reads the metrics of both programs now and then.
+type sampler struct {
+	cluster *kube.Cluster
+
+	mu      sync.Mutex
+	samples []sample
+}
+
+func (s *sampler) run(ctx context.Context, every time.Duration) {
+	for {
+		_ = s.sample(ctx) // while the API server is away there is none
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+	}
+}
+
+// sample reads the metrics of every process of the release.
+func (s *sampler) sample(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var pods corev1.PodList
+	if err := s.cluster.List(ctx, &pods, client.InNamespace(kube.Release)); err != nil {
+		return err
+	}
+	for _, pod := range pods.Items {
+		text, err := s.cluster.Clientset.CoreV1().Pods(kube.Release).ProxyGet("http", pod.Name, "8080", "/metrics", nil).DoRaw(ctx)
+		if err != nil {
+			continue // it is being restarted
+		}
+		taken, err := parseSample(pod.Name, text)
+		if err != nil {
+			return err
+		}
+		taken.at = time.Now()
+		s.mu.Lock()
+		s.samples = append(s.samples, taken)
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+func (s *sampler) taken() []sample {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.samples
+}
+
+func parseSample(pod string, metrics []byte) (sample, error) {
+	s := sample{pod: pod}
+	for name, target := range map[string]*float64{
+		"process_start_time_seconds":    &s.born,
+		"go_goroutines":                 &s.goroutines,
+		"process_open_fds":              &s.fds,
+		"process_resident_memory_bytes": &s.memory,
+	} {
+		match := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(metrics)
+		if match == nil {
+			return s, fmt.Errorf("%s has no metric %s", pod, name)
+		}
+		value, err := strconv.ParseFloat(string(match[1]), 64)
+		if err != nil {
+			return s, fmt.Errorf("%s: metric %s: %w", pod, name, err)
+		}
+		*target = value
+	}
+	return s, nil
+}

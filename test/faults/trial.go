@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+const (
+	// pace is the mean time from one work to the next: as much as two cores
+	// carry without being a fault of their own.
+	pace = 2 * time.Second
+	// taking bounds how long one work is offered to the API server.
+	taking = 5 * time.Minute
+	// settling is how long connections and workers get to end, before the last
+	// look at the metrics.
+	settling = 15 * time.Second
+)
+
+// trial is one run.
+type trial struct {
+	world
+	settings
+	sampler *sampler
+	faults  []fault
+	start   time.Time
+
+	mu     sync.Mutex
+	out    io.Writer
+	works  []work
+	events []injection
+	quiet  time.Duration // how long it took until all was done
+}
+
+// injection is a fault that happened.
+type injection struct {
+	fault
+	at, took time.Duration
+	err      error // it could not be injected
+}
+
+// say prints a line behind the seconds since the start.
+func (t *trial) say(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintf(t.out, "%6.1f s  %s\n", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (t *trial) run(ctx context.Context) error {
+	t.say("seed %d: %v minutes", t.seed, t.minutes)
+	if err := t.prepare(ctx); err != nil {
+		return err
+	}
+	since := time.Now()
+	t.disturb(ctx)
+	if ctx.Err() == nil {
+		t.awaitQuiet(ctx)
+	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted; the next run removes what this one leaves")
+	}
+	r, err := t.collect(ctx, since)
+	if err != nil {
+		return err
+	}
+	violations := judge(r)
+	text := t.report(r, violations)
+	fmt.Fprint(t.out, text)
+	if err := errors.Join(t.keep(t.evidence), os.WriteFile(filepath.Join(t.evidence, "report.txt"), []byte(text), 0o644)); err != nil {
+		return fmt.Errorf("keeping the evidence: %w", err)
+	}
+	if len(violations) > 0 {
+		return fmt.Errorf("%d violations", len(violations))
+	}
+	return nil
+}
+
+// prepare installs the chart and makes the namespaces anew.
+func (t *trial) prepare(ctx context.Context) error {
+	if _, err := os.Stat(t.auditFile()); err != nil {
+		return fmt.Errorf("the cluster has no audit log: %w", err)
+	}
+	for _, name := range []string{optedIn, elsewhere} {
+		if err := t.cluster.DeleteNamespace(ctx, name); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(t.linesFolder()); err != nil {
+		return err
+	}
+	t.say("installing the chart")
+	if err := t.cluster.Install(ctx, t.chart, t.image, func(string) {}, t.values...); err != nil {
+		return err
+	}
+	return errors.Join(t.cluster.CreateNamespace(ctx, optedIn, true), t.cluster.CreateNamespace(ctx, elsewhere, false))
+}
+
+// disturb creates works and injects faults until the time is up.
+func (t *trial) disturb(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(t.minutes*float64(time.Minute)))
+	defer cancel()
+	var all sync.WaitGroup
+	all.Go(func() { t.create(ctx) })
+	all.Go(func() { t.inject(ctx) })
+	all.Go(func() { t.sampler.run(ctx, 10*time.Second) })
+	all.Wait()
+}
+
+// create makes one work after the other. What the API server does not take,
+// because it or the webhook is away, it is given again.
+func (t *trial) create(ctx context.Context) {
+	r := rand.New(rand.NewPCG(t.seed, 1))
+	for number := 1; ctx.Err() == nil; number++ {
+		w, object := newWork(r, number)
+		t.creating.Lock()
+		err := kube.Await(ctx, taking, func(ctx context.Context) (bool, string) {
+			err := t.cluster.Create(ctx, object.DeepCopyObject().(client.Object))
+			return err == nil || apierrors.IsAlreadyExists(err), fmt.Sprint(err)
+		})
+		// The last request may have been carried out although nobody heard so.
+		if err == nil || t.exists(object) {
+			t.works = append(t.works, w)
+		}
+		t.creating.Unlock()
+		pause(ctx, r, 0, 2*pace.Seconds())
+	}
+}
+
+func (t *trial) exists(object client.Object) (there bool) {
+	_ = kube.Await(context.Background(), time.Minute, func(ctx context.Context) (bool, string) {
+		err := t.cluster.Get(ctx, client.ObjectKeyFromObject(object), object)
+		there = err == nil
+		return err == nil || apierrors.IsNotFound(err), ""
+	})
+	return there
+}
+
+// inject has one fault follow the other, a random time after the API server
+// answers again: what the last one did to other parts may still go on.
+func (t *trial) inject(ctx context.Context) {
+	r := rand.New(rand.NewPCG(t.seed, 2))
+	next := shuffled(r, t.faults)
+	pause(ctx, r, 5, 10)
+	for ctx.Err() == nil {
+		f := next()
+		t.say("%s ...", f.name)
+		i := injection{fault: f, at: time.Since(t.start)}
+		i.err = f.inject(ctx, &t.world, r)
+		i.took = time.Since(t.start) - i.at
+		if i.err != nil && ctx.Err() != nil {
+			return
+		}
+		t.events = append(t.events, i)
+		if i.err != nil {
+			t.say("%s could not be injected: %v", f.name, i.err)
+		} else {
+			t.say("%s: over after %.1f s; %d completions so far", f.name, i.took.Seconds(), t.completions())
+		}
+		_ = kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
+			return t.cluster.Clientset.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error() == nil, ""
+		})
+		pause(ctx, r, 2, 10)
+	}
+}
+
+// awaitQuiet waits until all works have come to their end. If they do not, the
+// judge says which.
+func (t *trial) awaitQuiet(ctx context.Context) {
+	begin, told := time.Now(), time.Now()
+	t.say("no more faults, no more Jobs: waiting until all is quiet")
+	byName := map[string]work{}
+	for _, w := range t.works {
+		byName[w.name] = w
+	}
+	_ = kube.Await(ctx, t.patience, func(ctx context.Context) (bool, string) {
+		jobs, pods, err := t.present(ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		unfinished, going := 0, 0
+		excused := map[string]bool{}
+		for i := range pods {
+			if stillborn(&pods[i]) {
+				excused[pods[i].Labels[workLabel]] = true
+			}
+		}
+		for i := range jobs {
+			if !finished(&jobs[i]) && !excused[jobs[i].Name] {
+				unfinished++
+			}
+		}
+		for i := range pods {
+			if !stillborn(&pods[i]) && !mayStay(&pods[i], byName[pods[i].Labels[workLabel]]) {
+				going++
+			}
+		}
+		if time.Since(told) > 15*time.Second {
+			told = time.Now()
+			t.say("%d Jobs are unfinished, %d pods are to go", unfinished, going)
+		}
+		return unfinished == 0 && going == 0, ""
+	})
+	t.quiet = time.Since(begin)
+	t.say("quiet after %.1f s", t.quiet.Seconds())
+}
+
+// collect asks the witnesses.
+func (t *trial) collect(ctx context.Context, since time.Time) (r records, err error) {
+	pause(ctx, rand.New(rand.NewPCG(t.seed, 3)), settling.Seconds(), settling.Seconds())
+	sampled := t.sampler.sample(ctx)
+	r.works, r.samples = t.works, t.sampler.taken()
+	var present error
+	r.jobs, r.left, present = t.present(ctx)
+	var read, audited error
+	r.writes, audited = t.writes(since)
+	r.lines, read = t.lines()
+	return r, errors.Join(sampled, present, audited, read)
+}
