@@ -56,11 +56,12 @@ lint: ## gofmt, go vet, golangci-lint; all modules tidy
 	$(TOOL) golangci-lint run ./...
 	$(TOOL) golangci-lint fmt --diff ./...
 	go vet ./... && go vet -tags=e2e ./test/e2e
-	for module in certmanager pause; do go -C test/cluster/parts/$$module vet ./... || exit 1; done
-	for module in . test/cluster/parts/*/; do go -C $$module mod tidy -diff || exit 1; done
+	for module in cluster/parts/certmanager cluster/parts/pause bench/plots; do go -C test/$$module vet ./... || exit 1; done
+	for module in . test/bench/plots test/cluster/parts/*/; do go -C $$module mod tidy -diff || exit 1; done
 
 unit: ## Unit tests with the race detector
 	$(GOTESTSUM) -- -race $$(go list ./... | grep -v /test/chart)
+	go -C test/bench/plots test ./...
 
 FUZZTIME ?= 30s
 
@@ -82,6 +83,26 @@ e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= s
 	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl KUBELET=$(KUBELET) \
 		$(GOTESTSUM) --format=standard-verbose -- -count=1 -p=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)') ./test/e2e ./test/cluster || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
+
+FAULTS_MINUTES ?= 10
+
+# The cluster goes whatever happens; the evidence stays in bin/faults.
+faults: setup $(ARCHIVE) ## Faults on a real cluster while Jobs run, and the judgement; FAULTS_MINUTES=, FAULTS_SEED= replays, KEEP=1 keeps it
+	$(call CLUSTER,faults) --audit=test/faults/audit.yaml up
+	$(call CLUSTER,faults) load $(ARCHIVE)
+	@status=0; go run ./test/faults --kubeconfig=$(call LOCAL_KUBECONFIG,faults) --image=$(LOCAL_IMG) --helm=$(BIN)/helm --chart=$(CHART) --evidence=$(BIN)/faults \
+		--minutes=$(FAULTS_MINUTES) --seed=$(or $(FAULTS_SEED),0) --only='$(FAULTS_ONLY)' $(FAULTS_SET:%=--set=%) || status=$$?; \
+	[ -n "$(KEEP)" ] || $(call CLUSTER,faults) down >/dev/null; exit $$status
+
+BENCH_SCALE ?= default
+
+# Its nodes are made up: what would judge or run them only takes processor time from what is measured.
+bench: build ## Benchmarks on a real API server; BENCH_SCALE=small|default|full, ROWS=burst,latency,... selects, KEEP=1 keeps it
+	$(call CLUSTER,bench) up
+	@status=0; for part in cert-manager kube-proxy kubelet containerd kube-scheduler kube-controller-manager; do $(call CLUSTER,bench) stop $$part || status=$$?; done; \
+	[ $$status != 0 ] || go run ./test/bench --kubeconfig=$(call LOCAL_KUBECONFIG,bench) --reaper=$(BIN)/reaper --scale=$(BENCH_SCALE) --rows=$(ROWS) || status=$$?; \
+	[ $$status != 0 ] || go -C test/bench/plots run . $(CURDIR)/bench/results.json $(CURDIR)/bench || status=$$?; \
+	[ -n "$(KEEP)" ] || $(call CLUSTER,bench) down >/dev/null; exit $$status
 
 run: build ## Run both programs here against the current kubeconfig (webhook: self-signed, not registered)
 	BIN=$(BIN) test/run.sh
@@ -121,6 +142,8 @@ cluster-down: ## Stop it and remove all it left
 
 clean: cluster-down ## Stop the clusters and remove what was built here
 	$(call CLUSTER,e2e) down
+	$(call CLUSTER,faults) down
+	$(call CLUSTER,bench) down
 	rm -rf $(BIN)
 
-.PHONY: help demo test setup build lint unit fuzz chart-test e2e run docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean
+.PHONY: help demo test setup build lint unit fuzz chart-test e2e faults bench run docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean

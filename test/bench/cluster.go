@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+)
+
+// cluster is the API server that everything is measured on.
+type cluster struct {
+	kubernetes.Interface
+	config *rest.Config
+	folder string // for kubeconfigs and logs
+}
+
+// account is the ServiceAccount of whoever is measured. The administrator is
+// exempt from the API server's priority and fairness; these are not.
+const account = "contender"
+
+func connect(ctx context.Context, kubeconfig, folder string) (*cluster, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig %s: %w", kubeconfig, err)
+	}
+	clients, err := newClients(config)
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{Interface: clients, config: config, folder: folder}
+	return c, c.prepare(ctx)
+}
+
+// newClients are fast ones: protobuf, and no limit of their own.
+func newClients(config *rest.Config) (kubernetes.Interface, error) {
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
+	config.WarningHandler = rest.NoWarnings{}
+	clients, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	return clients, nil
+}
+
+// prepare makes what pods need to be taken, and an account with the rights that
+// the chart gives the reaper. The controllers that make some of it elsewhere may
+// be stopped here.
+func (c *cluster) prepare(ctx context.Context) error {
+	meta := metav1.ObjectMeta{Name: namespace}
+	_, err := c.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: namespace, Labels: map[string]string{essential.Label: essential.NamespaceEnabled},
+	}}, metav1.CreateOptions{})
+	errs := []error{err}
+	_, err = c.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}, metav1.CreateOptions{})
+	errs = append(errs, err)
+	for _, name := range []string{"default", account} {
+		_, err = c.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		errs = append(errs, err)
+	}
+	_, err = c.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "delete"}},
+		{APIGroups: []string{""}, Resources: []string{"pods/status"}, Verbs: []string{"patch"}},
+		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get", "list", "watch"}},
+		{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+	}}, metav1.CreateOptions{})
+	errs = append(errs, err)
+	_, err = c.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: meta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: namespace},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: account}},
+	}, metav1.CreateOptions{})
+	for _, err := range append(errs, err) {
+		if err != nil && !apierrors.IsAlreadyExists(err) { // of an earlier run
+			return fmt.Errorf("preparing the cluster: %w", err)
+		}
+	}
+	return c.writeKubeconfig(ctx)
+}
+
+func (c *cluster) kubeconfig() string { return filepath.Join(c.folder, "kubeconfig") }
+
+func (c *cluster) writeKubeconfig(ctx context.Context) error {
+	token, err := c.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account,
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(24 * 60 * 60))}}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("getting a token: %w", err)
+	}
+	config := clientcmdapi.NewConfig()
+	config.Clusters[account] = &clientcmdapi.Cluster{Server: c.config.Host, CertificateAuthorityData: c.config.CAData, CertificateAuthority: c.config.CAFile}
+	config.AuthInfos[account] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	config.Contexts[account] = &clientcmdapi.Context{Cluster: account, AuthInfo: account}
+	config.CurrentContext = account
+	return clientcmd.WriteToFile(*config, c.kubeconfig())
+}
+
+// create makes the pods and lets them run. They come back as the API server
+// has them.
+func (c *cluster) create(ctx context.Context, prefix string, count int, tracked, owned bool) ([]*corev1.Pod, error) {
+	pods := make([]*corev1.Pod, count)
+	err := each(count, func(i int) error {
+		p, err := c.CoreV1().Pods(namespace).Create(ctx, pod(fmt.Sprintf("%s-%d", prefix, i), tracked, owned), metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("creating a pod: %w", err)
+		}
+		running(p)
+		pods[i], err = c.CoreV1().Pods(namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{})
+		if err != nil {
+			return fmt.Errorf("letting a pod run: %w", err)
+		}
+		return nil
+	})
+	return pods, err
+}
+
+// complete lets the main containers of the pods end, all at once.
+func (c *cluster) complete(ctx context.Context, pods ...*corev1.Pod) error {
+	return each(len(pods), func(i int) error {
+		p := pods[i].DeepCopy()
+		completed(p)
+		if _, err := c.CoreV1().Pods(namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{}); err != nil {
+			return fmt.Errorf("completing a pod: %w", err)
+		}
+		return nil
+	})
+}
+
+// clear deletes all pods of the namespace, and the events about them.
+func (c *cluster) clear(ctx context.Context) error {
+	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}
+	if err := c.CoreV1().Pods(namespace).DeleteCollection(ctx, now, metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("deleting pods: %w", err)
+	}
+	if err := c.EventsV1().Events(namespace).DeleteCollection(ctx, now, metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("deleting events: %w", err)
+	}
+	return nil
+}
+
+// resourceVersion is where a watch begins that misses nothing from now on.
+func (c *cluster) resourceVersion(ctx context.Context) (string, error) {
+	list, err := c.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return "", fmt.Errorf("listing pods: %w", err)
+	}
+	return list.ResourceVersion, nil
+}
+
+// each calls do for all indices below count, [writers] at a time, and returns
+// the first error.
+func each(count int, do func(i int) error) error {
+	var next atomic.Int64
+	var group errgroup.Group
+	for range writers {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1) - 1)
+				if i >= count {
+					return nil
+				}
+				if err := do(i); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
+}

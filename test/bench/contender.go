@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// contender is a program that is measured: the reaper, or what it is compared
+// with. All run as processes of their own, with the same flags for the
+// kubeconfig and for the addresses of /readyz and /metrics.
+type contender struct {
+	name    string
+	program string
+	args    []string
+}
+
+// process is a contender that runs.
+type process struct {
+	command         *exec.Cmd
+	ended           chan error
+	health, metrics string // addresses
+	log             string
+}
+
+// The contenders beside the reaper are this program, called by these names.
+const (
+	loopCommand     = "loop"
+	informerCommand = "informer"
+)
+
+// start runs the contender against the cluster and returns once it is ready.
+func (c *cluster) start(ctx context.Context, contender contender) (*process, error) {
+	p := &process{ended: make(chan error, 1), log: filepath.Join(c.folder, contender.name+".log")}
+	if err := freeAddresses(&p.health, &p.metrics); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(p.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	// Not CommandContext: stop decides how it ends.
+	p.command = exec.Command(contender.program, append(contender.args,
+		"--kubeconfig="+c.kubeconfig(), "--health-probe-bind-address="+p.health, "--metrics-bind-address="+p.metrics)...)
+	p.command.Stderr = log
+	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return p, p.run(ctx, contender.name)
+}
+
+// freeAddresses are held together, so that they differ.
+func freeAddresses(addresses ...*string) error {
+	for _, address := range addresses {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer listener.Close()
+		*address = listener.Addr().String()
+	}
+	return nil
+}
+
+func (p *process) run(ctx context.Context, name string) error {
+	if err := p.command.Start(); err != nil {
+		return fmt.Errorf("starting the %s: %w", name, err)
+	}
+	go func() { p.ended <- p.command.Wait() }()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		_, err := get(ctx, "http://"+p.health+"/readyz")
+		if err == nil {
+			return nil
+		}
+		select {
+		case ended := <-p.ended:
+			p.ended <- ended
+			return fmt.Errorf("the %s has ended (%w), see %s", name, ended, p.log)
+		case <-ctx.Done():
+			p.stop()
+			return fmt.Errorf("waiting for the %s: %w, see %s", name, err, p.log)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// stop ends the process and waits for that.
+func (p *process) stop() {
+	_ = p.command.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+	case <-time.After(15 * time.Second):
+		_ = p.command.Process.Kill()
+		p.ended <- <-p.ended
+	}
+}
+
+func get(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return "", err
+	}
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(body)))
+	}
+	return string(body), nil
+}
+
+// cpu is the time in seconds that the stopped process has spent on a core.
+func (p *process) cpu() float64 {
+	return (p.command.ProcessState.UserTime() + p.command.ProcessState.SystemTime()).Seconds()
+}
