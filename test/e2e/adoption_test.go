@@ -51,7 +51,10 @@ func testUntracked(t *testing.T) {
 	s := newScene(t, false)
 	pod := kube.Pod(s.namespace, "early", stuck(corev1.RestartPolicyNever))
 	s.create(pod)
-	s.awaitLine("early", kube.MainEnd)
+	s.awaitPod("early", "as it will stay", func(p *corev1.Pod) bool { // no more events of it
+		main, proxy := containerStatus(p, "main"), containerStatus(p, "proxy")
+		return main != nil && main.State.Terminated != nil && proxy.State.Running != nil
+	})
 	before := s.metric("essential_containers_pods_untracked")
 	s.optIn(s.namespace)
 	s.awaitEventOf(pod, "Untracked")
