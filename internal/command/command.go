@@ -78,10 +78,12 @@ func (c Command) Execute(ctx context.Context, args []string, stdout io.Writer) e
 	logger := zap.New(zap.UseFlagOptions(&logging))
 	log.SetLogger(logger) // for the libraries that do not take it from the context
 	logger.Info("Starting", "program", c.Name, "version", c.Version)
-	ctx, cancel := context.WithCancel(logr.NewContext(ctx, logger))
-	defer cancel()
-	if err := serveProfiles(ctx, *profiles); err != nil {
-		return err
+	if *profiles != "" {
+		server, err := serveProfiles(*profiles, logger)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = server.Close() }()
 	}
-	return c.Run(ctx)
+	return c.Run(logr.NewContext(ctx, logger))
 }

@@ -1,9 +1,9 @@
 package command
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -16,15 +16,12 @@ import (
 // as was asked for.
 const profileTimeout = 10 * time.Second
 
-// serveProfiles serves Go's profiles below /debug/pprof/ on address until ctx
-// ends; nowhere, if that is empty.
-func serveProfiles(ctx context.Context, address string) error {
-	if address == "" {
-		return nil
-	}
+// serveProfiles serves Go's profiles below /debug/pprof/ on address until the
+// server it returns is closed.
+func serveProfiles(address string, logger logr.Logger) (io.Closer, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("listening on --%s %s: %w", profileFlag, address, err)
+		return nil, fmt.Errorf("listening on --%s %s: %w", profileFlag, address, err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -33,13 +30,11 @@ func serveProfiles(ctx context.Context, address string) error {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: profileTimeout}
-	logger := logr.FromContextOrDiscard(ctx)
 	logger.Info("Serving profiles", "address", listener.Addr().String())
-	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			logger.Error(err, "Serving profiles failed") // no reason to stop the work
 		}
 	}()
-	return nil
+	return server, nil
 }
