@@ -8,9 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -30,15 +27,9 @@ type Command struct {
 	Run      func(context.Context) error // ends when its context does; has the logger there
 }
 
-// Main runs the command with the process's arguments and exits with 1 if it
-// fails. SIGINT and SIGTERM end its context; a second signal ends the process.
+// Main is [Main] of the command.
 func (c Command) Main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	if err := c.Execute(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", c.Name, err)
-		os.Exit(1)
-	}
+	Main(c.Name, c.Execute)
 }
 
 // Execute parses the arguments and runs the command, or prints what they ask
@@ -46,8 +37,6 @@ func (c Command) Main() {
 func (c Command) Execute(ctx context.Context, args []string, stdout io.Writer) error {
 	var logging zap.Options
 	flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the error is printed by Main, once
-	flags.Usage = func() {}
 	profiles := flags.String(profileFlag, "", "`address` on which Go's profiles are served below /debug/pprof/, over HTTP; empty: nowhere")
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	c.Bind(flags)
@@ -57,18 +46,12 @@ func (c Command) Execute(ctx context.Context, args []string, stdout io.Writer) e
 		return err
 	}
 
-	err := flags.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(stdout, "%s\n\nUsage: %s [flags]\n\n", c.Purpose, c.Name)
-		flags.SetOutput(stdout)
-		flags.PrintDefaults()
+	if err := Parse(flags, args, c.Purpose, stdout); errors.Is(err, flag.ErrHelp) {
 		return nil
-	case err != nil:
+	} else if err != nil {
 		return err
-	case flags.NArg() > 0:
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case *showVersion:
+	}
+	if *showVersion {
 		_, err := fmt.Fprintln(stdout, c.Version)
 		return err
 	}

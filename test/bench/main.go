@@ -4,30 +4,25 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/essential-containers/essential-containers/internal/command"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+const help = `Measures the reaper and the webhook beside baselines of the same run, in turns, on a real API server that nobody
+else uses. Prints a table and writes it, with every round, to a file.`
+
+func main() { command.Main("bench", run) }
 
 // bench is one run.
 type bench struct {
@@ -68,9 +63,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	scale := flags.String("scale", "default", "how much is measured: small, default or full")
 	selected := flags.String("rows", "", "`names` of the measurements to make, joined by commas; default: all")
 	results := flags.String("results", "bench/results.json", "`file` to write")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
+	if err := command.Parse(flags, args, help, out); err != nil {
 		return err
 	}
 	sizes, err := sizesOf(*scale)

@@ -9,27 +9,21 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/essential-containers/essential-containers/internal/command"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-const usage = `Creates Jobs with sidecars that never end, at a steady rate, on a local cluster that keeps an audit log
+const help = `Creates Jobs with sidecars that never end, at a steady rate, on a local cluster that keeps an audit log
 (go run ./test/cluster --audit=test/faults/audit.yaml up), and injects faults in a random order. Then it waits until
 all is quiet and judges, from the audit log and from what the containers wrote, what became of every pod and Job.
-Exits with 0 only if nothing is wrong.
-
-Usage: faults --image IMAGE [flags]
-
-`
+Exits with 0 only if nothing is wrong.`
 
 // settings are the program's flags.
 type settings struct {
@@ -42,20 +36,10 @@ type settings struct {
 	patience                       time.Duration
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "faults:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("faults", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	s, err := parse(args, out)
-	if errors.Is(err, flag.ErrHelp) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -79,8 +63,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 func parse(args []string, out io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("faults", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the error is printed by main, once
-	flags.Usage = func() {}
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "`file` in the state folder of the local cluster")
 	flags.StringVar(&s.image, "image", "", "`image`, with a tag, that the cluster has")
 	flags.StringVar(&s.helm, "helm", "helm", "`path` of the helm program")
@@ -94,16 +76,10 @@ func parse(args []string, out io.Writer) (settings, error) {
 	})
 	flags.StringVar(&s.evidence, "evidence", "bin/faults", "`folder` for the report, the audit log, the containers' words and both programs' logs")
 	flags.DurationVar(&s.patience, "patience", 8*time.Minute, "how long to wait for quiet: a container that was killed several times is started again only after minutes")
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(out, usage, "Flags:\n")
-		flags.SetOutput(out)
-		flags.PrintDefaults()
+	if err := command.Parse(flags, args, help, out); err != nil {
 		return s, err
-	case err != nil:
-		return s, err
-	case flags.NArg() > 0:
-		return s, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	switch {
 	case s.kubeconfig == "":
 		return s, errors.New("which cluster? give --kubeconfig")
 	case s.image == "":
