@@ -10,6 +10,7 @@ type metrics struct {
 	stopped                    *prometheus.CounterVec
 	repeated, deleted, adopted prometheus.Counter
 	failed                     *prometheus.CounterVec
+	eventsDropped              prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer, notices *notices) *metrics {
@@ -36,6 +37,10 @@ func newMetrics(registerer prometheus.Registerer, notices *notices) *metrics {
 			Help: "Writes that the API server refused or did not answer, and that are tried again; " +
 				"action is Adopt, Delay, Stop, StopAgain or Delete.",
 		}, []string{"action"}),
+		eventsDropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "essential_containers_events_dropped_total",
+			Help: "Events that were not sent: the API server refused them or could not be reached for a minute, or too many waited.",
+		}),
 	}
 	// Series that are there before their first event.
 	for _, phase := range []corev1.PodPhase{corev1.PodSucceeded, corev1.PodFailed} {
@@ -44,7 +49,7 @@ func newMetrics(registerer prometheus.Registerer, notices *notices) *metrics {
 	for _, action := range []Action{Adopt, Delay, Stop, StopAgain, Delete} {
 		m.failed.WithLabelValues(action.String())
 	}
-	registerer.MustRegister(m.stopped, m.repeated, m.deleted, m.adopted, m.failed)
+	registerer.MustRegister(m.stopped, m.repeated, m.deleted, m.adopted, m.failed, m.eventsDropped)
 	registerer.MustRegister(warned(notices, "essential_containers_pods_untracked",
 		"Labelled pods in namespaces that opted in that missed admission and are not reaped; on the leader only.",
 		untrackedReason, invalidLabelReason))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -34,9 +35,16 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := addController(m, o); err != nil {
+	notices := newNotices()
+	metrics := newMetrics(ctrlmetrics.Registry, notices)
+	outbox, err := newOutbox(m.GetClient(), metrics.eventsDropped.Inc)
+	if err != nil {
 		return err
 	}
+	if err := addController(m, o, &reporter{events: outbox, metrics: metrics, notices: notices}); err != nil {
+		return err
+	}
+	defer outbox.open(ctx)()
 	if err := m.Start(ctx); err != nil {
 		return fmt.Errorf("running the reaper: %w", err)
 	}
@@ -47,8 +55,10 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // the API server's priority and fairness limits us, and knows better
 	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		return nil, err
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, eventsv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
 	}
 	optedIn, err := labels.Parse(o.NamespaceSelector)
 	if err != nil {
@@ -96,8 +106,7 @@ func listsSynced(m manager.Manager) func(*http.Request) error {
 	}
 }
 
-func addController(m manager.Manager, o Options) error {
-	notices := newNotices()
+func addController(m manager.Manager, o Options, report *reporter) error {
 	decider := decider{
 		rules: rules{strategy: o.StopStrategy, defaults: o.Defaults, adopt: o.Adopt},
 		clock: clock.RealClock{},
@@ -112,13 +121,13 @@ func addController(m manager.Manager, o Options) error {
 		Reconciler: &reconciler{
 			decider: decider,
 			client:  m.GetClient(),
-			report:  &reporter{events: m.GetEventRecorder(name), metrics: newMetrics(ctrlmetrics.Registry, notices), notices: notices},
+			report:  report,
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("creating the controller: %w", err)
 	}
-	enqueuer := enqueuer{decider: decider, notices: notices}
+	enqueuer := enqueuer{decider: decider, notices: report.notices}
 	if err := c.Watch(source.Kind(m.GetCache(), &corev1.Pod{}, enqueuer)); err != nil {
 		return fmt.Errorf("watching pods: %w", err)
 	}

@@ -1,0 +1,165 @@
+package reaper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
+	eventutil "k8s.io/client-go/tools/record/util"
+	"k8s.io/client-go/tools/reference"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+const (
+	// maxEvents is how many events can wait: two for each of ten thousand pods
+	// that complete at once, some 30 MiB.
+	maxEvents = 20_000
+	// eventSenders is how many events are under way. Two keep up with the stops.
+	eventSenders = 2
+	// lastMoment is how long a process that ends goes on sending: the pods'
+	// conditions say the same.
+	lastMoment = 3 * time.Second
+)
+
+// eventRetries outlast a restart of the API server. (A Cap would end them.)
+var eventRetries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Steps: 8} // the last after a minute
+
+// outbox is the recorder of events. client-go's sends every event at once, from a
+// goroutine of its own: in a burst, the pods that have yet to be stopped would wait
+// behind the events about those that are.
+type outbox struct {
+	client   client.Client
+	instance string
+	queue    chan *eventsv1.Event
+	dropped  func()
+}
+
+var _ events.EventRecorder = (*outbox)(nil)
+
+// newOutbox returns one that keeps what it is given until it is opened. dropped is
+// called for every event that was not sent.
+func newOutbox(c client.Client, dropped func()) (*outbox, error) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("finding this process's name for events: %w", err)
+	}
+	return &outbox{
+		client: c, instance: name + "-" + hostname, dropped: dropped,
+		queue: make(chan *eventsv1.Event, maxEvents),
+	}, nil
+}
+
+// Eventf puts an event into the queue; it never waits.
+func (o *outbox) Eventf(regarding, related runtime.Object, eventType, reason, action, note string, args ...any) {
+	event, err := o.event(regarding, related)
+	if err != nil {
+		log.Log.Error(err, "Naming the object of an event", "reason", reason)
+		return
+	}
+	event.Type, event.Reason, event.Action, event.Note = eventType, reason, action, fmt.Sprintf(note, args...)
+	select {
+	case o.queue <- event:
+	default:
+		o.dropped()
+	}
+}
+
+func (o *outbox) event(regarding, related runtime.Object) (*eventsv1.Event, error) {
+	about, err := reference.GetReference(o.client.Scheme(), regarding)
+	if err != nil {
+		return nil, err
+	}
+	now := metav1.NowMicro()
+	event := &eventsv1.Event{
+		ObjectMeta:          metav1.ObjectMeta{Namespace: about.Namespace, Name: eventutil.GenerateEventName(about.Name, now.UnixNano())},
+		EventTime:           now,
+		ReportingController: name,
+		ReportingInstance:   o.instance,
+		Regarding:           *about,
+	}
+	if related != nil {
+		event.Related, err = reference.GetReference(o.client.Scheme(), related)
+	}
+	return event, err
+}
+
+// open sends events until it is closed: that returns when all are sent, or when
+// the last moment is over.
+func (o *outbox) open(ctx context.Context) (closeBox func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	closing := make(chan struct{})
+	var senders sync.WaitGroup
+	for range eventSenders {
+		senders.Go(func() {
+			for {
+				select {
+				case event := <-o.queue:
+					o.send(ctx, event)
+				case <-closing:
+					o.empty(ctx)
+					return
+				}
+			}
+		})
+	}
+	return func() {
+		close(closing)
+		timer := time.AfterFunc(lastMoment, cancel)
+		senders.Wait()
+		timer.Stop()
+		cancel()
+	}
+}
+
+// empty sends what is in the queue.
+func (o *outbox) empty(ctx context.Context) {
+	for {
+		select {
+		case event := <-o.queue:
+			o.send(ctx, event)
+		default:
+			return
+		}
+	}
+}
+
+func (o *outbox) send(ctx context.Context, event *eventsv1.Event) {
+	var last error
+	err := wait.ExponentialBackoffWithContext(ctx, eventRetries, func(ctx context.Context) (bool, error) {
+		last = o.client.Create(ctx, event)
+		switch {
+		case last == nil, apierrors.IsAlreadyExists(last): // the answer to an earlier try was lost
+			return true, nil
+		case permanent(last):
+			return false, last
+		}
+		return false, nil
+	})
+	if err != nil {
+		o.dropped()
+		log.FromContext(ctx).V(1).Info("Event was not sent", "reason", event.Reason, "cause", errors.Join(last, err).Error())
+	}
+}
+
+// permanent reports whether the API server refuses an event for good, in a
+// namespace that is being deleted for instance.
+func permanent(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError &&
+		code != http.StatusTooManyRequests && code != http.StatusRequestTimeout
+}
