@@ -1,7 +1,7 @@
 package reaper
 
 import (
-	"strings"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,13 +29,14 @@ func cacheOptions(optedIn labels.Selector) (cache.Options, error) {
 	if err != nil {
 		return cache.Options{}, err
 	}
+	trimmer := &trimmer{}
 	shared := true // nobody changes a cached pod: acting makes an object of its own
 	return cache.Options{
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}: {
 				Label:                 labels.NewSelector().Add(*labelled),
-				Transform:             trim,
+				Transform:             trimmer.pod,
 				UnsafeDisableDeepCopy: &shared,
 			},
 			namespaceMetadata(): {Label: optedIn, Transform: trimNamespace},
@@ -43,9 +44,14 @@ func cacheOptions(optedIn labels.Selector) (cache.Options, error) {
 	}, nil
 }
 
-// trim keeps of a pod what deciding, acting and reporting read. Whoever makes
+// trimmer trims what comes into the cache. Its zero value is ready.
+type trimmer struct {
+	annotations annotationSets
+}
+
+// pod keeps of a pod what deciding, acting and reporting read. Whoever makes
 // them read more must keep more here.
-func trim(object any) (any, error) {
+func (t *trimmer) pod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
 		return object, nil // a tombstone, whose pod was trimmed when it came
@@ -57,36 +63,45 @@ func trim(object any) (any, error) {
 			UID:               pod.UID,
 			ResourceVersion:   pod.ResourceVersion,
 			DeletionTimestamp: pod.DeletionTimestamp,
+			Annotations:       t.annotations.trim(pod.Annotations),
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 pod.Spec.RestartPolicy,
 			TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds,
 		},
-		Status: corev1.PodStatus{
-			Phase:                      pod.Status.Phase,
-			ContainerStatuses:          trimStatuses(pod.Status.ContainerStatuses),
-			InitContainerStatuses:      trimStatuses(pod.Status.InitContainerStatuses),
-			EphemeralContainerStatuses: trimStatuses(pod.Status.EphemeralContainerStatuses),
-		},
+		Status: corev1.PodStatus{Phase: pod.Status.Phase},
 	}
 	if owner := metav1.GetControllerOf(pod); owner != nil {
 		trimmed.OwnerReferences = []metav1.OwnerReference{*owner}
 	}
-	for key, value := range pod.Annotations {
-		if key == corev1.MirrorPodAnnotationKey || strings.HasPrefix(key, essential.Label+"/") {
-			metav1.SetMetaDataAnnotation(&trimmed.ObjectMeta, key, value)
-		}
-	}
 	trimContainers(pod, trimmed)
-	for _, c := range pod.Status.Conditions {
-		switch c.Type {
-		case essential.StoppedCondition, corev1.ContainersReady, corev1.AllContainersRestarting:
-			trimmed.Status.Conditions = append(trimmed.Status.Conditions, corev1.PodCondition{
+	trimStatus(&pod.Status, &trimmed.Status)
+	return trimmed, nil
+}
+
+// trimStatus keeps nothing of the containers as long as none of them has ended:
+// most pods are like that most of the time, and wait whatever else is in there.
+func trimStatus(status, trimmed *corev1.PodStatus) {
+	waits := status.Phase == corev1.PodPending || status.Phase == corev1.PodRunning
+	if !waits || slices.ContainsFunc(status.ContainerStatuses, hasEnded) {
+		trimmed.ContainerStatuses = trimStatuses(status.ContainerStatuses)
+		trimmed.InitContainerStatuses = trimStatuses(status.InitContainerStatuses)
+		trimmed.EphemeralContainerStatuses = trimStatuses(status.EphemeralContainerStatuses)
+	}
+	for _, c := range status.Conditions {
+		switch {
+		case c.Type == essential.StoppedCondition,
+			c.Type == corev1.ContainersReady && !waits,
+			c.Type == corev1.AllContainersRestarting:
+			trimmed.Conditions = append(trimmed.Conditions, corev1.PodCondition{
 				Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message, LastTransitionTime: c.LastTransitionTime,
 			})
 		}
 	}
-	return trimmed, nil
+}
+
+func hasEnded(status corev1.ContainerStatus) bool {
+	return status.State.Terminated != nil || status.LastTerminationState.Terminated != nil
 }
 
 // trimContainers keeps the containers' own restart policies; of a pod that is

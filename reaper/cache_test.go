@@ -70,17 +70,28 @@ func TestTheCacheKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	}
 	trimmedNamespace := namespace.DeepCopy()
 	trimmedNamespace.Labels = nil
+	waits := aPod().nativeSidecar("setup")
+	waits.Status.Conditions = []corev1.PodCondition{{Type: corev1.ContainersReady, Status: corev1.ConditionTrue}}
+	trimmedWaits := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "jobs", Name: "nightly-x7k2p", UID: "uid-1", ResourceVersion: "41",
+			Annotations: map[string]string{essential.TrackedAnnotation: "main"},
+		},
+		Spec:   corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: new(int64(30))},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning},
+	}
 	tombstone := toolscache.DeletedFinalStateUnknown{Key: "jobs/x"}
 	for sentence, c := range map[string]struct {
 		transform   toolscache.TransformFunc
 		given, want any
 	}{
-		"a tracked pod":                        {trim, full(), trimmed()},
-		"a pod that may be adopted":            {trim, untracked, trimmedUntracked},
-		"a pod that has only the mark":         {trim, marked, marked.DeepCopy()},
-		"a namespace":                          {trimNamespace, namespace, trimmedNamespace},
-		"what is left of a missed deletion":    {trim, tombstone, tombstone},
-		"the same of a namespace's, untouched": {trimNamespace, tombstone, tombstone},
+		"a tracked pod":                         {new(trimmer).pod, full(), trimmed()},
+		"a pod of which no container has ended": {new(trimmer).pod, waits.Pod, trimmedWaits},
+		"a pod that may be adopted":             {new(trimmer).pod, untracked, trimmedUntracked},
+		"a pod that has only the mark":          {new(trimmer).pod, marked, marked.DeepCopy()},
+		"a namespace":                           {trimNamespace, namespace, trimmedNamespace},
+		"what is left of a missed deletion":     {new(trimmer).pod, tombstone, tombstone},
+		"the same of a namespace's, untouched":  {trimNamespace, tombstone, tombstone},
 	} {
 		got, err := c.transform(c.given)
 		if err != nil {

@@ -286,7 +286,7 @@ func TestADecisionCarriesThePodsPolicies(t *testing.T) {
 func TestDecideReadsNothingThatTheCacheTrims(t *testing.T) {
 	for sentence, c := range decisions {
 		for _, r := range []rules{ordinary, plain, adopting, strict} {
-			trimmed, err := trim(c.pod.DeepCopy())
+			trimmed, err := new(trimmer).pod(c.pod.DeepCopy())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -162,7 +162,7 @@ func (l *life) check(t *rapid.T) {
 	d := decide(l.pod, true, l.rules, l.now)
 	policies, _ := l.rules.defaults.Override(nil, l.pod.Annotations)
 
-	trimmed, err := trim(l.pod.DeepCopy())
+	trimmed, err := new(trimmer).pod(l.pod.DeepCopy())
 	if err != nil {
 		t.Fatal(err)
 	}
