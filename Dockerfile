@@ -17,10 +17,11 @@ ARG VERSION=development
 # No "go mod download": it would fetch the tests' modules too.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
     CGO_ENABLED=0 GOMODCACHE=/go/pkg/mod GOCACHE=/go/cache \
-    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/ ./cmd/webhook ./cmd/reaper
+    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/ ./cmd/essential-containers && \
+    ln -s essential-containers /out/webhook && ln -s essential-containers /out/reaper
 
 FROM ${BASE}
-COPY --from=build /out/webhook /out/reaper /
+COPY --from=build /out/ /
 USER 65532:65532
 # Each Deployment names its own command.
 ENTRYPOINT ["/webhook"]

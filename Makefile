@@ -49,7 +49,8 @@ setup: ## Install and build what the tests need; cached
 	$(call CLUSTER,e2e) build $(KUBELET:%=--kubelet=%)
 
 build: ## Build both programs into bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./cmd/webhook ./cmd/reaper
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./cmd/essential-containers
+	for program in webhook reaper; do ln -sf essential-containers $(BIN)/$$program; done
 
 lint: ## gofmt, go vet, golangci-lint; all modules tidy
 	@echo "golangci-lint is built first: some minutes on a new machine"

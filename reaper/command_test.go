@@ -1,4 +1,4 @@
-package main
+package reaper
 
 import (
 	"flag"
@@ -9,7 +9,7 @@ import (
 	"github.com/essential-containers/essential-containers/internal/reference"
 )
 
-func TestRun(t *testing.T) {
+func TestCommand(t *testing.T) {
 	for sentence, c := range map[string]struct {
 		args   []string
 		prints []string
@@ -20,7 +20,7 @@ func TestRun(t *testing.T) {
 			prints: []string{"once the essential container of one has completed", "-stop-strategy", "(default \"Complete\")",
 				"-workers", "(default 16)", "-leader-elect", "-kubeconfig", "-zap-log-level"},
 		},
-		"the version":               {args: []string{"--version"}, prints: []string{version + "\n"}},
+		"the version":               {args: []string{"--version"}, prints: []string{"v1.2.3\n"}},
 		"an unknown flag":           {args: []string{"--nope"}, fails: "flag provided but not defined: -nope"},
 		"a positional argument":     {args: []string{"now"}, fails: `unexpected argument "now"`},
 		"a value that is not valid": {args: []string{"--stop-strategy=Kill"}, fails: `--stop-strategy: "Kill"`},
@@ -29,7 +29,7 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			var stdout strings.Builder
-			err := newCommand().Execute(t.Context(), c.args, &stdout)
+			err := Command("v1.2.3").Execute(t.Context(), c.args, &stdout)
 			if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 				t.Errorf("got error %v, want %q", err, c.fails)
 			}
@@ -44,6 +44,6 @@ func TestRun(t *testing.T) {
 
 func TestReferenceListsTheFlags(t *testing.T) {
 	flags := flag.NewFlagSet("reaper", flag.ContinueOnError)
-	newCommand().Bind(flags)
+	Command("v1.2.3").Bind(flags)
 	reference.Table(t, "### `reaper`", reference.Flags(flags))
 }

@@ -1,5 +1,4 @@
-// Command reaper ends pods whose essential container has completed.
-package main
+package reaper
 
 import (
 	"context"
@@ -9,16 +8,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
 	"github.com/essential-containers/essential-containers/internal/command"
-	"github.com/essential-containers/essential-containers/reaper"
 )
 
-// version is set by the linker (-X main.version=v1.2.3).
-var version = "development"
-
-func main() { newCommand().Main() }
-
-func newCommand() command.Command {
-	var options reaper.Options
+// Command is the program.
+func Command(version string) command.Command {
+	var options Options
 	return command.Command{
 		Name:    "reaper",
 		Purpose: "Reaper watches tracked pods and, once the essential container of one has completed, stops and deletes it.",
@@ -33,7 +27,7 @@ func newCommand() command.Command {
 			if err != nil {
 				return fmt.Errorf("finding the API server: %w", err)
 			}
-			return reaper.Run(ctx, restConfig, options)
+			return Run(ctx, restConfig, options)
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package webhook
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"github.com/essential-containers/essential-containers/internal/reference"
 )
 
-func TestRun(t *testing.T) {
+func TestCommand(t *testing.T) {
 	const free = "127.0.0.1:0"
 	for name, tt := range map[string]struct {
 		args   []string
@@ -32,11 +32,10 @@ func TestRun(t *testing.T) {
 			"--cert-dir=" + t.TempDir(), "--shutdown-delay=0s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			version = "v1.2.3"
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			var stdout strings.Builder
-			err := newCommand().Execute(ctx, tt.args, &stdout)
+			err := Command("v1.2.3").Execute(ctx, tt.args, &stdout)
 			switch {
 			case tt.fails == "" && err != nil:
 				t.Errorf("failed: %v", err)
@@ -57,6 +56,6 @@ func TestRun(t *testing.T) {
 
 func TestReferenceListsTheFlags(t *testing.T) {
 	flags := flag.NewFlagSet("webhook", flag.ContinueOnError)
-	newCommand().Bind(flags)
+	Command("v1.2.3").Bind(flags)
 	reference.Table(t, "### `webhook`", reference.Flags(flags))
 }
