@@ -29,7 +29,7 @@ func (s *annotationSets) trim(annotations map[string]string) map[string]string {
 	var buffer [8]string
 	keys := buffer[:0]
 	for key := range annotations {
-		if key == corev1.MirrorPodAnnotationKey || strings.HasPrefix(key, essential.Label+"/") {
+		if key == corev1.MirrorPodAnnotationKey || strings.HasPrefix(key, essential.AnnotationPrefix) {
 			keys = append(keys, key)
 		}
 	}

@@ -109,46 +109,56 @@ func decide(pod *corev1.Pod, optedIn bool, r rules, now time.Time) Decision {
 // decideTracked leaves a pod that is failed, or that ends by itself, to those
 // who did that.
 func decideTracked(pod *corev1.Pod, policies essential.Policies, strategy Strategy, now time.Time) Decision {
-	if essential.Stopped(pod) {
-		return decideStopped(pod, policies.Retention, now)
-	}
-	outcome := essential.OutcomeOf(pod, policies)
 	switch {
+	case essential.Stopped(pod):
+		return decideStopped(pod, policies.Retention, now)
 	case pod.Status.Phase == corev1.PodFailed:
 		return Decision{} // somebody will want to look
 	case pod.Status.Phase == corev1.PodSucceeded:
-		if outcome.Phase != corev1.PodSucceeded {
-			return Decision{}
-		}
-		d := decideDeletion(pod, ended(pod), policies.Retention, now)
-		if d.Action == Delete {
-			d.Phase, d.Because = outcome.Phase, outcome.By.String()
-		}
-		return d
+		return decideSucceeded(pod, policies, now)
 	case essential.EndsByItself(pod):
 		return Decision{}
 	}
+	d := decideStop(pod, policies, now)
+	if strategy == DeleteOnly && d.Action == Stop {
+		d.Action = Delete
+	}
+	return d
+}
 
-	d := Decision{Action: Stop, Phase: outcome.Phase}
+// decideSucceeded decides on a pod that nobody had to stop.
+func decideSucceeded(pod *corev1.Pod, policies essential.Policies, now time.Time) Decision {
+	outcome := essential.OutcomeOf(pod, policies)
+	if outcome.Phase != corev1.PodSucceeded {
+		return Decision{}
+	}
+	d := decideDeletion(pod, ended(pod), policies.Retention, now)
+	if d.Action == Delete {
+		d.Phase, d.Because = outcome.Phase, outcome.By.String()
+	}
+	return d
+}
+
+// decideStop decides on a pod that goes on: what was recorded for the delay of
+// its stop counts, else what its essential containers came to.
+func decideStop(pod *corev1.Pod, policies essential.Policies, now time.Time) Decision {
 	if recorded := essential.Condition(pod, essential.StoppedCondition); recorded != nil {
-		d.Phase, d.Because = phaseOf(recorded), recorded.Message
 		// The API keeps whole seconds, rounded down.
 		if at := recorded.LastTransitionTime.Add(policies.StopDelay + time.Second); policies.StopDelay > 0 && now.Before(at) {
 			return Decision{At: at}
 		}
-	} else {
-		switch {
-		case outcome.Hopeless:
-			return Decision{Warning: failedIgnored(outcome.By)}
-		case outcome.Phase == "":
-			return Decision{}
-		case policies.StopDelay > 0:
-			d.Action = Delay
-		}
-		d.Because = outcome.By.String()
+		return Decision{Action: Stop, Phase: phaseOf(recorded), Because: recorded.Message}
 	}
-	if strategy == DeleteOnly && d.Action == Stop {
-		d.Action = Delete
+	outcome := essential.OutcomeOf(pod, policies)
+	switch {
+	case outcome.Hopeless:
+		return Decision{Warning: failedIgnored(outcome.By)}
+	case outcome.Phase == "":
+		return Decision{}
+	}
+	d := Decision{Action: Stop, Phase: outcome.Phase, Because: outcome.By.String()}
+	if policies.StopDelay > 0 {
+		d.Action = Delay
 	}
 	return d
 }

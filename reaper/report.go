@@ -3,7 +3,6 @@ package reaper
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -145,9 +144,4 @@ func afterStop(d Decision) string {
 	}
 }
 
-func shorten(note string) string {
-	if len(note) <= maxNote {
-		return note
-	}
-	return strings.ToValidUTF8(note[:maxNote-3], "") + "..."
-}
+func shorten(note string) string { return essential.Shorten(note, maxNote) }

@@ -8,12 +8,13 @@ package webhook
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // Where the server of [Run] answers admission reviews.
@@ -151,9 +152,4 @@ func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, err error) {
 	http.Error(w, "internal error", http.StatusInternalServerError)
 }
 
-func shorten(text string) string {
-	if len(text) <= maxText {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxText], "") + "..."
-}
+func shorten(text string) string { return essential.Shorten(text, maxText) }

@@ -16,29 +16,32 @@ const (
 	// NamespaceEnabled is the value of [Label] on a namespace that opted in.
 	NamespaceEnabled = "enabled"
 
+	// AnnotationPrefix begins the keys of all annotations of the contract.
+	AnnotationPrefix = Label + "/"
+
 	// TrackedAnnotation holds the essential containers' names, joined by
 	// [TrackedSeparator]. Written by the webhook when it has checked them; the
 	// reaper looks at no pod without it.
-	TrackedAnnotation = Label + "/tracked"
+	TrackedAnnotation = AnnotationPrefix + "tracked"
 
 	// StoppedAnnotation holds the RFC 3339 time of the latest stop. Written by
 	// the reaper in the request that sets the terminal phase: the kubelet
 	// treats a change of the status alone as something to overwrite, and only
 	// an annotation that changes with it makes it read the whole pod again.
-	StoppedAnnotation = Label + "/stopped"
+	StoppedAnnotation = AnnotationPrefix + "stopped"
 
 	// StoppedCondition is the type of the pod condition that tells people why
 	// the reaper stopped the pod, or, while it is False, why it will.
-	StoppedCondition = Label + "/Stopped"
+	StoppedCondition = AnnotationPrefix + "Stopped"
 )
 
 // The policies that users set on a pod; see [Policies] for their meaning and
 // their values.
 const (
-	CompletionAnnotation = Label + "/completion"
-	OnFailureAnnotation  = Label + "/on-failure"
-	StopDelayAnnotation  = Label + "/stop-delay"
-	RetentionAnnotation  = Label + "/retention"
+	CompletionAnnotation = AnnotationPrefix + "completion"
+	OnFailureAnnotation  = AnnotationPrefix + "on-failure"
+	StopDelayAnnotation  = AnnotationPrefix + "stop-delay"
+	RetentionAnnotation  = AnnotationPrefix + "retention"
 )
 
 const (

@@ -139,7 +139,7 @@ func restarts(pod *corev1.Pod, name string, exitCode int32) bool {
 		if container.Name != name || container.RestartPolicy == nil {
 			continue
 		}
-		if actionOn(container.RestartPolicyRules, exitCode) != "" {
+		if restartsByRule(container.RestartPolicyRules, exitCode) {
 			return true
 		}
 		policy = corev1.RestartPolicy(*container.RestartPolicy)
@@ -154,21 +154,16 @@ func restarts(pod *corev1.Pod, name string, exitCode int32) bool {
 	}
 }
 
-// actionOn returns what the first rule that matches the exit code demands: to
-// restart this container or all of them. Empty: nothing, or something that is
-// newer than this program.
-func actionOn(rules []corev1.ContainerRestartRule, exitCode int32) corev1.ContainerRestartRuleAction {
+// restartsByRule reports whether the first rule that matches the exit code
+// demands a restart, of this container or of all. An action that is newer than
+// this program does not.
+func restartsByRule(rules []corev1.ContainerRestartRule, exitCode int32) bool {
 	for _, rule := range rules {
-		if !matches(rule.ExitCodes, exitCode) {
-			continue
+		if matches(rule.ExitCodes, exitCode) {
+			return rule.Action == corev1.ContainerRestartRuleActionRestart || rule.Action == corev1.ContainerRestartRuleActionRestartAllContainers
 		}
-		switch rule.Action {
-		case corev1.ContainerRestartRuleActionRestart, corev1.ContainerRestartRuleActionRestartAllContainers:
-			return rule.Action
-		}
-		return ""
 	}
-	return ""
+	return false
 }
 
 func matches(codes *corev1.ContainerRestartRuleOnExitCodes, exitCode int32) bool {

@@ -138,7 +138,7 @@ func duration(policy *time.Duration, value, must string) error {
 func UnknownAnnotations(parent *field.Path, annotations map[string]string) (sentences []string) {
 	var unknown []string
 	for key := range annotations {
-		if strings.HasPrefix(key, prefix) && key != TrackedAnnotation && key != StoppedAnnotation && !slices.Contains(policyAnnotations, key) {
+		if strings.HasPrefix(key, AnnotationPrefix) && key != TrackedAnnotation && key != StoppedAnnotation && !slices.Contains(policyAnnotations, key) {
 			unknown = append(unknown, key)
 		}
 	}
@@ -147,15 +147,12 @@ func UnknownAnnotations(parent *field.Path, annotations map[string]string) (sent
 		if i == maxListed {
 			return append(sentences, "further unknown annotations are ignored too")
 		}
-		sentences = append(sentences, fmt.Sprintf("%s: unknown annotation, ignored%s", annotationPath(parent, shown(key)), didYouMean(prefix, policyLike(key))))
+		sentences = append(sentences, fmt.Sprintf("%s: unknown annotation, ignored%s", annotationPath(parent, shown(key)), didYouMean(AnnotationPrefix, policyLike(key))))
 	}
 	return sentences
 }
 
-// prefix is that of all annotations of the contract.
-const prefix = Label + "/"
-
-// policyLike returns the policy, without the prefix, that is most likely meant by
+// policyLike returns the policy, without the AnnotationPrefix, that is most likely meant by
 // an unknown key.
 func policyLike(key string) string {
 	if len(key) > validation.DNS1123LabelMaxLength {
@@ -163,9 +160,9 @@ func policyLike(key string) string {
 	}
 	names := make([]string, len(policyAnnotations))
 	for i, known := range policyAnnotations {
-		names[i] = strings.TrimPrefix(known, prefix)
+		names[i] = strings.TrimPrefix(known, AnnotationPrefix)
 	}
-	return closest(strings.TrimPrefix(key, prefix), names)
+	return closest(strings.TrimPrefix(key, AnnotationPrefix), names)
 }
 
 func annotationPath(parent *field.Path, key string) *field.Path {
@@ -173,9 +170,4 @@ func annotationPath(parent *field.Path, key string) *field.Path {
 }
 
 // shown bounds what a message repeats of a text that nobody has validated.
-func shown(text string) string {
-	if len(text) <= maxShown {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxShown], "") + "..."
-}
+func shown(text string) string { return Shorten(text, maxShown) }
