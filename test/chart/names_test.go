@@ -18,7 +18,17 @@ var clusterScoped = []string{
 }
 
 func TestObjects(t *testing.T) {
-	defaults := []string{
+	policies := []string{
+		"ValidatingAdmissionPolicy essential-containers.apps.changes",
+		"ValidatingAdmissionPolicy essential-containers.apps.creation",
+		"ValidatingAdmissionPolicy essential-containers.apps.phase",
+		"ValidatingAdmissionPolicy essential-containers.apps.reaper",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.phase",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.reaper",
+	}
+	defaults := append([]string{
 		"Certificate essential-containers-ca",
 		"Certificate essential-containers-webhook",
 		"ClusterRole essential-containers.apps",
@@ -34,16 +44,8 @@ func TestObjects(t *testing.T) {
 		"Service essential-containers-webhook",
 		"ServiceAccount essential-containers-reaper",
 		"ServiceAccount essential-containers-webhook",
-		"ValidatingAdmissionPolicy essential-containers.apps.changes",
-		"ValidatingAdmissionPolicy essential-containers.apps.creation",
-		"ValidatingAdmissionPolicy essential-containers.apps.phase",
-		"ValidatingAdmissionPolicy essential-containers.apps.reaper",
-		"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
-		"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
-		"ValidatingAdmissionPolicyBinding essential-containers.apps.phase",
-		"ValidatingAdmissionPolicyBinding essential-containers.apps.reaper",
 		"ValidatingWebhookConfiguration essential-containers.apps",
-	}
+	}, policies...)
 	for name, test := range map[string]struct {
 		args        []string
 		plus, minus []string
@@ -70,17 +72,8 @@ func TestObjects(t *testing.T) {
 			minus: []string{"ValidatingWebhookConfiguration essential-containers.apps"},
 		},
 		"the admission policies are switched off": {
-			args: []string{"--set", "admissionPolicies.enabled=false"},
-			minus: []string{
-				"ValidatingAdmissionPolicy essential-containers.apps.changes",
-				"ValidatingAdmissionPolicy essential-containers.apps.creation",
-				"ValidatingAdmissionPolicy essential-containers.apps.phase",
-				"ValidatingAdmissionPolicy essential-containers.apps.reaper",
-				"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
-				"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
-				"ValidatingAdmissionPolicyBinding essential-containers.apps.phase",
-				"ValidatingAdmissionPolicyBinding essential-containers.apps.reaper",
-			},
+			args:  []string{"--set", "admissionPolicies.enabled=false"},
+			minus: policies,
 		},
 		"the pod monitor is switched on": {
 			args: []string{"--set", "podMonitor.enabled=true"},

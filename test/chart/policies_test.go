@@ -66,12 +66,15 @@ func TestCreationPolicy(t *testing.T) {
 	}
 }
 
+// reaperAccounts are values of the chart, and the user that the reaper then is.
+var reaperAccounts = map[string]struct{ set, account string }{
+	"the defaults":             {account: "system:serviceaccount:apps:essential-containers-reaper"},
+	"an account of the user's": {"reaper.serviceAccount.name=scythe", "system:serviceaccount:apps:scythe"},
+	"a start of names":         {"fullnameOverride=ec", "system:serviceaccount:apps:ec-reaper"},
+}
+
 func TestChangesPolicy(t *testing.T) {
-	for name, test := range map[string]struct{ set, account string }{
-		"the defaults":             {account: "system:serviceaccount:apps:essential-containers-reaper"},
-		"an account of the user's": {"reaper.serviceAccount.name=scythe", "system:serviceaccount:apps:scythe"},
-		"a start of names":         {"fullnameOverride=ec", "system:serviceaccount:apps:ec-reaper"},
-	} {
+	for name, test := range reaperAccounts {
 		t.Run(name, func(t *testing.T) {
 			checkPolicy(t, "changes", []string{"--set", test.set}, admissionv1.ValidatingAdmissionPolicySpec{
 				MatchConstraints: rules(
@@ -101,10 +104,7 @@ func TestChangesPolicy(t *testing.T) {
 }
 
 func TestPhasePolicy(t *testing.T) {
-	for name, test := range map[string]struct{ set, account string }{
-		"the defaults":             {account: "system:serviceaccount:apps:essential-containers-reaper"},
-		"an account of the user's": {"reaper.serviceAccount.name=scythe", "system:serviceaccount:apps:scythe"},
-	} {
+	for name, test := range reaperAccounts {
 		t.Run(name, func(t *testing.T) {
 			checkPolicy(t, "phase", []string{"--set", test.set}, admissionv1.ValidatingAdmissionPolicySpec{
 				MatchConstraints: rules(onPods(admissionv1.Update, "pods/status")),
