@@ -56,6 +56,9 @@ func (t *trimmer) pod(object any) (any, error) {
 	if !ok {
 		return object, nil // a tombstone, whose pod was trimmed when it came
 	}
+	if len(pod.Spec.Containers) == 0 {
+		return pod, nil // trimmed: what a list brings comes here twice
+	}
 	trimmed := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:         pod.Namespace,

@@ -103,6 +103,29 @@ func TestTheCacheKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	}
 }
 
+// client-go transforms the objects of a list once more when it hands them on.
+func TestTrimmingAgainChangesNothing(t *testing.T) {
+	adoptable := podBuilder{full()}.untracked()
+	for sentence, pod := range map[string]*corev1.Pod{"all is set": full(), "it waits": aPod().Pod, "it may be adopted": adoptable.Pod} {
+		var trimmer trimmer
+		once, err := trimmer.pod(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		twice, err := trimmer.pod(once.(*corev1.Pod).DeepCopy())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(once, twice); diff != "" {
+			t.Errorf("%s (-once +twice):\n%s", sentence, diff)
+		}
+	}
+	once, _ := new(trimmer).pod(aPod().Pod)
+	if twice, _ := new(trimmer).pod(once); twice != once {
+		t.Error("a pod that waits is copied again")
+	}
+}
+
 func TestTheCacheHoldsWhatTheAPIServerSelects(t *testing.T) {
 	optedIn := labels.SelectorFromSet(labels.Set{"team": "a"})
 	options, err := cacheOptions(optedIn)
