@@ -170,8 +170,6 @@ func as(t testing.TB, user string, groups ...string) client.Client {
 	return c
 }
 
-const reaperUser = "system:serviceaccount:" + kube.Release + ":" + kube.ReaperDeployment
-
 // Nobody but the webhook and the reaper writes their annotations, and the
 // reaper touches no other pods than tracked ones.
 func testTrackingCannotBeForged(t *testing.T) {
@@ -186,7 +184,7 @@ func testTrackingCannotBeForged(t *testing.T) {
 	}
 	tracked, plain, untracked := lasting(s.namespace, "tracked", new("main")), lasting(s.namespace, "plain", nil), lasting(outside, "untracked", new("main"))
 
-	admin, reaper := as(t, "mallory", "system:masters"), as(t, reaperUser)
+	admin, reaper := as(t, "mallory", "system:masters"), as(t, kube.ReaperUser)
 	metadata := func(c client.Client, pod *corev1.Pod, body string) error {
 		return c.Patch(s.ctx, pod.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(body)), client.DryRunAll)
 	}

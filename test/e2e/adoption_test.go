@@ -5,8 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -32,15 +30,11 @@ func (s *scene) scale(deployment, component string, replicas int) {
 // metric is the sum of a metric without labels over all reapers.
 func (s *scene) metric(name string) (sum float64) {
 	s.Helper()
-	value := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`)
 	for _, pod := range s.components("reaper") {
-		text, err := cluster.Clientset.CoreV1().Pods(kube.Release).ProxyGet("http", pod.Name, "8080", "/metrics", nil).DoRaw(s.ctx)
+		text, err := cluster.Metrics(s.ctx, pod.Name)
 		s.must(err)
-		if match := value.FindSubmatch(text); match != nil { // only the leader may have it
-			number, err := strconv.ParseFloat(string(match[1]), 64)
-			s.must(err)
-			sum += number
-		}
+		value, _ := kube.Metric(text, name) // only the leader may have it
+		sum += value
 	}
 	return sum
 }

@@ -3,24 +3,16 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	appsv1 "k8s.io/api/apps/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
-	"github.com/essential-containers/essential-containers/reaper"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -39,9 +30,9 @@ func releaseDeployment(name string) *appsv1.Deployment {
 // components are the release's pods of one component.
 func (s *scene) components(component string) []corev1.Pod {
 	s.Helper()
-	var pods corev1.PodList
-	s.must(cluster.List(s.ctx, &pods, client.InNamespace(kube.Release), client.MatchingLabels{"app.kubernetes.io/component": component}))
-	return pods.Items
+	pods, err := cluster.Components(s.ctx, component)
+	s.must(err)
+	return pods
 }
 
 func (s *scene) scaleReaper(replicas int) {
@@ -67,39 +58,21 @@ func testReaperDown(t *testing.T) {
 	s.countStopped("late-", 1)
 }
 
-// leader is the pod that holds the Lease, or nothing.
-func (s *scene) leader() string {
-	s.Helper()
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: kube.Release, Name: reaper.LeaseName}}
-	s.get(lease)
-	if lease.Spec.HolderIdentity == nil {
-		return ""
-	}
-	pod, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_") // the rest tells processes apart
-	return pod
-}
-
 // The leader is killed, again and again, without a chance to release its
 // Lease, until the other replica has it.
 func testLeaderKilled(t *testing.T) {
 	s := newScene(t, true)
-	var killed string
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		killed = s.leader()
-		return killed != "", "nobody holds the Lease"
-	}))
-	kills := 0
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		holder := s.leader()
-		if holder != killed && holder != "" {
+	killed, err := cluster.Leader(s.ctx)
+	s.must(err)
+	s.must(kube.Signal("reaper", killed, syscall.SIGKILL))
+	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+		holder, err := cluster.Leader(ctx)
+		if err == nil && holder != killed {
 			return true, ""
 		}
-		kills += s.killReaper(killed)
+		_ = kube.Signal("reaper", killed, syscall.SIGKILL) // it is being started again, or has the Lease again
 		return false, killed + " still holds the Lease"
 	}))
-	if kills == 0 {
-		t.Fatalf("no process of %s was found: is the cluster on this machine?", killed)
-	}
 	job := kube.Job(s.namespace, "after", stuck(corev1.RestartPolicyNever))
 	s.create(job)
 	s.awaitComplete(job)
@@ -107,32 +80,6 @@ func testLeaderKilled(t *testing.T) {
 	s.count("after-", kube.MainStart, 1)
 	s.countStopped("after-", 1)
 	await(s, releaseDeployment(kube.ReaperDeployment), "available again", func(d *appsv1.Deployment) bool { return d.Status.AvailableReplicas == 2 })
-}
-
-// killReaper kills the reaper's process in the pod, from outside: its image has
-// no shell. The kubelet names the pod in the process's environment.
-func (s *scene) killReaper(pod string) (kills int) {
-	s.Helper()
-	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	s.must(err)
-	for _, path := range commands {
-		command, err := os.ReadFile(path)
-		if err != nil || !bytes.HasPrefix(command, []byte("/reaper\x00")) {
-			continue // another program, or ended meanwhile
-		}
-		environment, err := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
-		if err != nil || !bytes.Contains(environment, []byte("HOSTNAME="+pod+"\x00")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		s.must(err)
-		if err := syscall.Kill(pid, syscall.SIGKILL); err == nil {
-			kills++
-		} else if !errors.Is(err, syscall.ESRCH) {
-			s.Fatal(err)
-		}
-	}
-	return kills
 }
 
 // whileAdmitting creates pods without a pause until do returns, and asserts
@@ -174,16 +121,8 @@ func (s *scene) whileAdmitting(do func()) {
 func testCertificateRenewed(t *testing.T) {
 	s := newScene(t, true)
 	before := s.servedCertificates()
-	certificate := &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{Namespace: kube.Release, Name: kube.ServingCertificate}}
-	s.get(certificate)
-	revision := *certificate.Status.Revision
 	s.whileAdmitting(func() {
-		// What `cmctl renew` does.
-		certificate.Status.Conditions = append(certificate.Status.Conditions, cmapi.CertificateCondition{
-			Type: cmapi.CertificateConditionIssuing, Status: cmmeta.ConditionTrue, Reason: "ManuallyTriggered", Message: "e2e",
-		})
-		s.must(cluster.Status().Update(s.ctx, certificate))
-		await(s, certificate, "issued anew", func(c *cmapi.Certificate) bool { return *c.Status.Revision > revision })
+		s.must(cluster.RenewCertificate(s.ctx))
 		s.must(kube.Await(s.ctx, 2*patience, func(context.Context) (bool, string) {
 			for pod, expiry := range s.servedCertificates() {
 				if expiry <= before[pod] {
@@ -207,22 +146,19 @@ func testCertificateRenewed(t *testing.T) {
 	})
 }
 
-var expiryMetric = regexp.MustCompile(`(?m)^essential_containers_certificate_expiration_timestamp_seconds (\S+)$`)
-
 // servedCertificates is when the certificate expires that each webhook serves,
 // from its own metrics.
 func (s *scene) servedCertificates() map[string]float64 {
 	s.Helper()
 	expiries := map[string]float64{}
 	for _, pod := range s.components("webhook") {
-		text, err := cluster.Clientset.CoreV1().Pods(kube.Release).ProxyGet("http", pod.Name, "8080", "/metrics", nil).DoRaw(s.ctx)
+		text, err := cluster.Metrics(s.ctx, pod.Name)
 		s.must(err)
-		match := expiryMetric.FindSubmatch(text)
-		if match == nil {
+		expiry, found := kube.Metric(text, "essential_containers_certificate_expiration_timestamp_seconds")
+		if !found {
 			s.Fatalf("%s has no metric of its certificate's expiry:\n%s", pod.Name, text)
 		}
-		expiries[pod.Name], err = strconv.ParseFloat(string(match[1]), 64)
-		s.must(err)
+		expiries[pod.Name] = expiry
 	}
 	return expiries
 }

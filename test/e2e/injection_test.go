@@ -11,19 +11,14 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -83,7 +78,8 @@ type injection struct {
 func (s *scene) serveInjector(injections map[string]injection) (url string, bundle []byte) {
 	s.Helper()
 	certificate, bundle := s.selfSigned()
-	listener := s.listenInCluster()
+	listener, err := cluster.Listen("127.0.0.1:0")
+	s.must(err)
 	mux := http.NewServeMux()
 	for path, injection := range injections {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { injection.answer(w, r) })
@@ -156,44 +152,4 @@ func (s *scene) selfSigned() (certificate tls.Certificate, bundle []byte) {
 	s.must(err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-// listenInCluster opens a socket in the network namespace of the cluster, whose
-// first process's pid stands beside the kubeconfig. A socket stays in the
-// namespace in which it was made.
-func (s *scene) listenInCluster() net.Listener {
-	s.Helper()
-	pid, err := os.ReadFile(filepath.Join(filepath.Dir(kubeconfig), "pid"))
-	s.must(err)
-	listener, err := listenIn("/proc/" + strings.TrimSpace(string(pid)) + "/ns/net")
-	s.must(err)
-	return listener
-}
-
-func listenIn(namespace string) (listener net.Listener, err error) {
-	there, err := os.Open(namespace)
-	if err != nil {
-		return nil, err
-	}
-	defer there.Close()
-	here, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, err
-	}
-	defer here.Close()
-	// If the way back fails, the thread stays locked and ends with its goroutine.
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if err = unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err == nil {
-			listener, err = net.Listen("tcp", "127.0.0.1:0")
-			err = errors.Join(err, unix.Setns(int(here.Fd()), unix.CLONE_NEWNET))
-		}
-		if err == nil {
-			runtime.UnlockOSThread()
-		}
-	}()
-	<-done
-	return listener, err
 }

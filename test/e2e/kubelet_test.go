@@ -3,9 +3,6 @@
 package e2e
 
 import (
-	"context"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,16 +11,6 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
-
-// part stops, starts or restarts a process of the cluster.
-func (s *scene) part(verb, part string) {
-	s.Helper()
-	name := filepath.Base(filepath.Dir(kubeconfig))
-	// Not the scene's context: what was stopped must be started whatever happens.
-	if output, err := exec.CommandContext(context.Background(), "go", "run", "../cluster", "--name="+name, verb, part).CombinedOutput(); err != nil {
-		s.Fatalf("%s %s: %v\n%s", verb, part, err, output)
-	}
-}
 
 // The kubelet is down when the pod is stopped: nothing ends its containers, and
 // a Warning says so. It comes back, ends them gracefully, and the Job has run
@@ -44,8 +31,8 @@ func testKubeletDown(t *testing.T) {
 	if essential.Stopped(pod) || essential.Stopped(keptPod) {
 		t.Fatal("a pod was stopped before its delay was over")
 	}
-	s.part("stop", "kubelet")
-	t.Cleanup(func() { s.part("start", "kubelet") })
+	s.must(cluster.Part("stop", "kubelet"))
+	t.Cleanup(func() { _ = cluster.Part("start", "kubelet") })
 	await(s, pod, "stopped", essential.Stopped)
 	first := pod.Annotations[essential.StoppedAnnotation]
 	await(s, pod, "stopped again", func(p *corev1.Pod) bool { return p.Annotations[essential.StoppedAnnotation] != first })
@@ -53,7 +40,7 @@ func testKubeletDown(t *testing.T) {
 	if pod.DeletionTimestamp != nil || !essential.Running(pod) {
 		t.Errorf("the pod whose containers run is being deleted: %v, %+v", pod.DeletionTimestamp, pod.Status.ContainerStatuses)
 	}
-	s.part("start", "kubelet")
+	s.must(cluster.Part("start", "kubelet"))
 	s.awaitComplete(job)
 	s.awaitGone(pod.DeepCopy())
 	s.counted(job, 1)

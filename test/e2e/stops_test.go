@@ -243,7 +243,7 @@ func testOverwrittenPhase(t *testing.T) {
 	if err := overwrite(cluster); err == nil || !strings.Contains(err.Error(), "its phase is final") {
 		t.Errorf("the old phase is written back: %v", err)
 	}
-	s.must(overwrite(as(t, reaperUser)))
+	s.must(overwrite(as(t, kube.ReaperUser)))
 	await(s, pod, "stopped again", func(p *corev1.Pod) bool {
 		return p.Annotations[essential.StoppedAnnotation] != first && p.Status.Phase == corev1.PodSucceeded
 	})

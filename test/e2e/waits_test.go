@@ -296,8 +296,7 @@ func testRestrictedPodSecurity(t *testing.T) {
 
 // The API server's authorizer says what the service accounts may do.
 func testReaperMayDoNothingElse(t *testing.T) {
-	reaper := "system:serviceaccount:" + kube.Release + ":" + kube.ReaperDeployment
-	webhook := "system:serviceaccount:" + kube.Release + ":" + kube.WebhookDeployment
+	reaper, webhook := kube.ReaperUser, kube.WebhookUser
 	for _, c := range []struct {
 		user, verb, group, resource, subresource, namespace string
 		allowed                                             bool

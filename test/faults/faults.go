@@ -11,14 +11,10 @@ import (
 	"syscall"
 	"time"
 
-	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	batchv1 "k8s.io/api/batch/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/essential-containers/essential-containers/reaper"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -32,60 +28,73 @@ type fault struct {
 
 // world is what faults happen to.
 type world struct {
-	cluster *kube.Cluster
 	machine
 	witnesses
 	creating sync.Mutex // held while works are created, or are not to be
+	troubles map[trouble]int
 }
 
 // faults are all of them. The Lease of the leader lasts 15 seconds.
 var faults = []fault{
 	{"leader-killed", "the reaper's leader gets SIGKILL", func(ctx context.Context, w *world, _ *rand.Rand) error {
-		leader, err := w.leader(ctx)
+		leader, err := w.cluster.Leader(ctx)
 		if err != nil {
 			return err
 		}
-		return w.signal("reaper", leader, syscall.SIGKILL)
+		return kube.Signal("reaper", leader, syscall.SIGKILL)
 	}},
 	{"leader-paused", "the reaper's leader is halted (SIGSTOP) for 17 to 25 s, past its Lease, and goes on", func(ctx context.Context, w *world, r *rand.Rand) error {
-		leader, err := w.leader(ctx)
+		leader, err := w.cluster.Leader(ctx)
 		if err != nil {
 			return err
 		}
-		if err := w.signal("reaper", leader, syscall.SIGSTOP); err != nil {
+		if err := kube.Signal("reaper", leader, syscall.SIGSTOP); err != nil {
 			return err
 		}
 		pause(ctx, r, 17, 25)
-		return w.signal("reaper", leader, syscall.SIGCONT)
+		return kube.Signal("reaper", leader, syscall.SIGCONT)
 	}},
 	{"leader-cut-off", "no packet of the reaper's leader reaches the API server for 15 to 25 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		leader, err := w.leader(ctx)
+		leader, err := w.cluster.Leader(ctx)
 		if err != nil {
 			return err
 		}
-		return w.cut(ctx, "drop", func(p *corev1.Pod) bool { return p.Name == leader }, func() { pause(ctx, r, 15, 25) })
+		return w.cutOff(ctx, func(p corev1.Pod) bool { return p.Name == leader }, func([]string) error {
+			pause(ctx, r, 15, 25)
+			return nil
+		})
 	}},
-	{"watch-cut", "all connections of both reapers to the API server are reset, for 1 to 4 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.cut(ctx, "reject with tcp reset", func(*corev1.Pod) bool { return true }, func() { pause(ctx, r, 1, 4) })
+	{"watch-cut", "all connections of both reapers to the API server are reset, and none comes about for 1 to 4 s", func(ctx context.Context, w *world, r *rand.Rand) error {
+		return w.cutOff(ctx, func(corev1.Pod) bool { return true }, func(addresses []string) error {
+			err := w.reset(addresses)
+			pause(ctx, r, 1, 4)
+			return err
+		})
+	}},
+	{"answers-slow", "a proxy before both reapers holds up requests and answers, up to 7 s each, for 15 to 25 s", func(ctx context.Context, w *world, r *rand.Rand) error {
+		return w.throughProxy(ctx, slow, r, func() { pause(ctx, r, 15, 25) })
+	}},
+	{"answers-failing", "a proxy before both reapers refuses requests with 429, 500 and 503, and cuts and loses answers, for 10 to 20 s", func(ctx context.Context, w *world, r *rand.Rand) error {
+		return w.throughProxy(ctx, failing, r, func() { pause(ctx, r, 10, 20) })
 	}},
 	{"apiserver-restarted", "the API server is restarted (SIGTERM)", func(_ context.Context, w *world, _ *rand.Rand) error {
-		return w.part("restart", "kube-apiserver")
+		return w.cluster.Part("restart", "kube-apiserver")
 	}},
 	{"apiserver-killed", "the API server gets SIGKILL, and is away for 1 to 8 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		err := w.part("stop", "kube-apiserver", "--kill")
+		err := w.cluster.Part("stop", "kube-apiserver", "--kill")
 		pause(ctx, r, 1, 8)
-		return errors.Join(err, w.part("start", "kube-apiserver"))
+		return errors.Join(err, w.cluster.Part("start", "kube-apiserver"))
 	}},
 	{"apiserver-slow", "the API server is halted for 3 to 10 s: whatever is asked waits", func(ctx context.Context, w *world, r *rand.Rand) error {
 		return w.paused("kube-apiserver", func() { pause(ctx, r, 3, 10) })
 	}},
 	{"etcd-restarted", "etcd is restarted (SIGTERM): the API server answers with errors", func(_ context.Context, w *world, _ *rand.Rand) error {
-		return w.part("restart", "etcd")
+		return w.cluster.Part("restart", "etcd")
 	}},
 	{"etcd-killed", "etcd gets SIGKILL, and is away for 1 to 8 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		err := w.part("stop", "etcd", "--kill")
+		err := w.cluster.Part("stop", "etcd", "--kill")
 		pause(ctx, r, 1, 8)
-		return errors.Join(err, w.part("start", "etcd"))
+		return errors.Join(err, w.cluster.Part("start", "etcd"))
 	}},
 	{"etcd-slow", "etcd is halted for 3 to 10 s: the API server answers late, or with errors", func(ctx context.Context, w *world, r *rand.Rand) error {
 		return w.paused("etcd", func() { pause(ctx, r, 3, 10) })
@@ -96,19 +105,21 @@ var faults = []fault{
 		defer w.creating.Unlock()
 		w.awaitStarts(ctx)
 		before := w.completions()
-		err := w.part("stop", "kubelet")
+		err := w.cluster.Part("stop", "kubelet")
 		_ = kube.Await(ctx, 20*time.Second, func(context.Context) (bool, string) { return w.completions() > before, "a completion" })
 		pause(ctx, r, 0, 15)
-		return errors.Join(err, w.part("start", "kubelet"))
+		return errors.Join(err, w.cluster.Part("start", "kubelet"))
 	}},
 	{"webhook-killed", "one replica of the webhook gets SIGKILL", func(ctx context.Context, w *world, r *rand.Rand) error {
-		pods, err := w.components(ctx, "webhook")
+		pods, err := w.running(ctx, "webhook")
 		if err != nil {
 			return err
 		}
-		return w.signal("webhook", pods[r.IntN(len(pods))].Name, syscall.SIGKILL)
+		return kube.Signal("webhook", pods[r.IntN(len(pods))].Name, syscall.SIGKILL)
 	}},
-	{"certificate-renewed", "cert-manager issues the webhook's certificate anew", renewCertificate},
+	{"certificate-renewed", "cert-manager issues the webhook's certificate anew", func(ctx context.Context, w *world, _ *rand.Rand) error {
+		return w.cluster.RenewCertificate(ctx)
+	}},
 }
 
 // named are the faults with these names, joined by commas; of none, all.
@@ -138,11 +149,10 @@ func faultNames() (names []string) {
 	return names
 }
 
-// shuffled deals the faults like cards: each one once, in random order, then
-// again.
-func shuffled(r *rand.Rand, from []fault) func() fault {
-	var deck []fault
-	return func() fault {
+// shuffled deals things like cards: each one once, in random order, then again.
+func shuffled[T any](r *rand.Rand, from []T) func() T {
+	var deck []T
+	return func() T {
 		if len(deck) == 0 {
 			deck = append(deck, from...)
 			r.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
@@ -161,35 +171,14 @@ func pause(ctx context.Context, r *rand.Rand, from, to float64) {
 	}
 }
 
-// leader is the pod that holds the Lease.
-func (w *world) leader(ctx context.Context) (pod string, err error) {
+// running are the release's pods of one component that run.
+func (w *world) running(ctx context.Context, component string) (running []corev1.Pod, err error) {
 	err = kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
-		lease := &coordinationv1.Lease{}
-		if err := w.cluster.Get(ctx, client.ObjectKey{Namespace: kube.Release, Name: reaper.LeaseName}, lease); err != nil {
+		pods, err := w.cluster.Components(ctx, component)
+		if err != nil {
 			return false, err.Error()
 		}
-		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-			return false, "nobody holds the Lease"
-		}
-		pod, _, _ = strings.Cut(*lease.Spec.HolderIdentity, "_") // the rest tells processes apart
-		return true, ""
-	})
-	return pod, err
-}
-
-// components are the release's pods of one component that run.
-func (w *world) components(ctx context.Context, component string) (running []corev1.Pod, err error) {
-	err = kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
-		var pods corev1.PodList
-		if err := w.cluster.List(ctx, &pods, client.InNamespace(kube.Release), client.MatchingLabels{"app.kubernetes.io/component": component}); err != nil {
-			return false, err.Error()
-		}
-		running = nil
-		for _, p := range pods.Items {
-			if p.Status.PodIP != "" {
-				running = append(running, p)
-			}
-		}
+		running = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.Status.PodIP == "" })
 		return len(running) > 0, "no " + component + " runs"
 	})
 	return running, err
@@ -223,47 +212,26 @@ func (w *world) awaitStarts(ctx context.Context) {
 	})
 }
 
-// cut keeps packets of some reapers from the API server while do runs.
-func (w *world) cut(ctx context.Context, verdict string, which func(*corev1.Pod) bool, do func()) error {
-	pods, err := w.components(ctx, "reaper")
+// cutOff keeps packets of some reapers from the API server while do runs.
+func (w *world) cutOff(ctx context.Context, which func(corev1.Pod) bool, do func(addresses []string) error) error {
+	pods, err := w.running(ctx, "reaper")
 	if err != nil {
 		return err
 	}
-	var addresses []string
-	for i := range pods {
-		if which(&pods[i]) {
-			addresses = append(addresses, pods[i].Status.PodIP)
-		}
-	}
-	if len(addresses) == 0 {
+	chosen := slices.DeleteFunc(pods, func(p corev1.Pod) bool { return !which(p) })
+	if len(chosen) == 0 {
 		return errors.New("there is nobody to cut off")
 	}
-	if err := w.firewall(verdict, addresses...); err != nil {
+	from := addresses(chosen)
+	if err := w.firewall(from); err != nil {
 		return err
 	}
-	do()
-	return w.open()
+	return errors.Join(do(from), w.open())
 }
 
-// renewCertificate does what `cmctl renew` does.
-func renewCertificate(ctx context.Context, w *world, _ *rand.Rand) error {
-	certificate := &cmapi.Certificate{}
-	key := client.ObjectKey{Namespace: kube.Release, Name: kube.ServingCertificate}
-	revision := 0
-	asked := false
-	return kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
-		if err := w.cluster.Get(ctx, key, certificate); err != nil {
-			return false, err.Error()
-		}
-		if asked {
-			return *certificate.Status.Revision > revision, "the certificate is not issued anew"
-		}
-		revision = *certificate.Status.Revision
-		certificate.Status.Conditions = append(certificate.Status.Conditions, cmapi.CertificateCondition{
-			Type: cmapi.CertificateConditionIssuing, Status: cmmeta.ConditionTrue, Reason: "ManuallyTriggered", Message: "faults",
-		})
-		err := w.cluster.Status().Update(ctx, certificate)
-		asked = err == nil
-		return false, fmt.Sprintf("asking for a new certificate: %v", err)
-	})
+func addresses(pods []corev1.Pod) (all []string) {
+	for _, p := range pods {
+		all = append(all, p.Status.PodIP)
+	}
+	return all
 }

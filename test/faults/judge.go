@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/kube"
 )
 
 // invariant is what must be so whatever happens.
@@ -23,6 +24,7 @@ const (
 	once      invariant = "I3"
 	tracked   invariant = "I4"
 	leakless  invariant = "I5"
+	unshaken  invariant = "I6"
 )
 
 // invariants are all of them, in words.
@@ -36,6 +38,7 @@ var invariants = []struct {
 	{once, "no Job ran its main more often than it completed, failures that were ordered aside; none is unfinished"},
 	{tracked, "every labelled pod that was admitted in an opted-in namespace is tracked, and no other"},
 	{leakless, "neither program leaks goroutines, file descriptors or memory"},
+	{unshaken, "neither program panics or runs out of memory, and no bad body makes the webhook answer 5xx"},
 }
 
 // records are what the witnesses have seen.
@@ -46,6 +49,8 @@ type records struct {
 	jobs    []batchv1.Job
 	left    []corev1.Pod // what is there in the end
 	samples []sample     // of the programs' metrics
+	exits   []exit       // of the programs' processes
+	bad     answers      // to bad bodies
 }
 
 // write is a successful write of a pod.
@@ -124,6 +129,7 @@ func judge(r records) []violation {
 		j.judgeWork(w)
 	}
 	j.violations = append(j.violations, leaks(r.samples)...)
+	j.judgePrograms()
 	slices.SortStableFunc(j.violations, func(a, b violation) int { return strings.Compare(string(a.invariant), string(b.invariant)) })
 	return j.violations
 }
@@ -256,7 +262,7 @@ func deleters(s *story) string {
 // judgeWrite: what the reaper may do to a pod, from what the API server knew of
 // the pod's containers at that moment.
 func (j *judgement) judgeWrite(w write) {
-	if w.by != reaperAccount {
+	if w.by != kube.ReaperUser {
 		return
 	}
 	s := j.story(&w.pod)
@@ -390,6 +396,22 @@ func (j *judgement) judgeTracking(s *story) {
 			j.add(tracked, s.name, "namespace %s, label %q: tracked is %q, want %q", pod.Namespace, label, got, want)
 			return
 		}
+	}
+}
+
+// judgePrograms: a process that was killed, or that gave its Lease up, has not
+// broken down by itself.
+func (j *judgement) judgePrograms() {
+	for _, e := range j.exits {
+		switch {
+		case e.code == panicked:
+			j.add(unshaken, e.pod, "it panicked")
+		case e.reason == "OOMKilled":
+			j.add(unshaken, e.pod, "it ran out of memory")
+		}
+	}
+	for _, f := range j.bad.failures {
+		j.add(unshaken, "the webhook", "answered %s", f)
 	}
 }
 

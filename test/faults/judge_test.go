@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/kube"
 )
 
 const (
@@ -87,12 +88,12 @@ func (s *scene) runs(work string, pod types.UID) {
 
 // stops is the reaper's stop of a pod, and the kubelet's answer.
 func (s *scene) stops(pod corev1.Pod, phase corev1.PodPhase) {
-	s.writes = append(s.writes, write{start, reaperAccount, "patch", "status", stopped(pod, phase)})
+	s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", stopped(pod, phase)})
 	s.writes = append(s.writes, write{start.Add(time.Second), kubelet, "patch", "status", quiet(stopped(pod, phase))})
 }
 
 func (s *scene) deletes(after time.Duration, pod corev1.Pod) {
-	s.writes = append(s.writes, write{start.Add(after), reaperAccount, "delete", "", quiet(stopped(pod, corev1.PodSucceeded))})
+	s.writes = append(s.writes, write{start.Add(after), kube.ReaperUser, "delete", "", quiet(stopped(pod, corev1.PodSucceeded))})
 }
 
 // write finds one, to spoil it.
@@ -200,24 +201,24 @@ func TestJudge(t *testing.T) {
 			want: []string{"I1 plain-1-p1: it is left, with the phase Succeeded"},
 		},
 		"a pod that went before its retention was over": {
-			spoil: func(s *scene) { s.write("p1", reaperAccount, "delete").at = start.Add(9 * time.Second) },
+			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").at = start.Add(9 * time.Second) },
 			want:  []string{"I1 plain-1-p1: deleted 9s after it was stopped, its retention is 10s"},
 		},
 		"a pod deleted while its sidecar ran": {
 			spoil: func(s *scene) {
-				w := s.write("p1", reaperAccount, "delete")
+				w := s.write("p1", kube.ReaperUser, "delete")
 				w.pod = stopped(ended("plain-1", "p1", 0), corev1.PodSucceeded)
 			},
 			want: []string{"I1 plain-1-p1: deleted by the reaper while containers ran: main ended with 0, sidecar runs"},
 		},
 		"a pod deleted without a record of its stop": {
-			spoil: func(s *scene) { s.write("p1", reaperAccount, "delete").pod.Status.Conditions = nil },
+			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").pod.Status.Conditions = nil },
 			want:  []string{"I1 plain-1-p1: deleted by the reaper without a record of the stop"},
 		},
 		"a pod deleted without a stop": {
 			spoil: func(s *scene) {
 				s.without("p1", func(w write) bool { return w.verb != "delete" && essential.Stopped(&w.pod) })
-				w := s.write("p1", reaperAccount, "delete")
+				w := s.write("p1", kube.ReaperUser, "delete")
 				w.pod = ended("plain-1", "p1", 0)
 			},
 			want: []string{
@@ -244,17 +245,17 @@ func TestJudge(t *testing.T) {
 
 		"a stop while main ran": {
 			spoil: func(s *scene) {
-				s.write("p1", reaperAccount, "patch").pod = stopped(running("plain-1", "p1"), corev1.PodSucceeded)
+				s.write("p1", kube.ReaperUser, "patch").pod = stopped(running("plain-1", "p1"), corev1.PodSucceeded)
 			},
 			want: []string{"I2 plain-1-p1: patch of status by the reaper while main had not ended: main runs, sidecar runs"},
 		},
 		"a deletion while main ran": {
-			spoil: func(s *scene) { s.write("p1", reaperAccount, "delete").pod = running("plain-1", "p1") },
+			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").pod = running("plain-1", "p1") },
 			want:  []string{"I2 plain-1-p1: delete by the reaper while main had not ended: main runs, sidecar runs"},
 		},
 		"a stop after a failure that the kubelet would have tried again": {
 			spoil: func(s *scene) {
-				s.write("r1", reaperAccount, "patch").pod = stopped(ended("retried-3", "r1", 1), corev1.PodFailed)
+				s.write("r1", kube.ReaperUser, "patch").pod = stopped(ended("retried-3", "r1", 1), corev1.PodFailed)
 			},
 			want: []string{
 				"I1 retried-3-r1: its main completed and it was stopped as Failed",
@@ -263,7 +264,7 @@ func TestJudge(t *testing.T) {
 		},
 		"a failure that was stopped as a success": {
 			spoil: func(s *scene) {
-				s.write("f1", reaperAccount, "patch").pod = stopped(ended("failing-2", "f1", 1), corev1.PodSucceeded)
+				s.write("f1", kube.ReaperUser, "patch").pod = stopped(ended("failing-2", "f1", 1), corev1.PodSucceeded)
 			},
 			want: []string{
 				"I1 failing-2-f1: its main failed for good and it was stopped as Succeeded",
@@ -273,17 +274,17 @@ func TestJudge(t *testing.T) {
 		"a failed pod that was deleted": {
 			spoil: func(s *scene) {
 				s.left = s.left[1:]
-				s.writes = append(s.writes, write{start, reaperAccount, "delete", "", quiet(stopped(ended("failing-2", "f1", 1), corev1.PodFailed))})
+				s.writes = append(s.writes, write{start, kube.ReaperUser, "delete", "", quiet(stopped(ended("failing-2", "f1", 1), corev1.PodFailed))})
 			},
 			want: []string{
-				"I2 failing-2-f1: its main failed and it was deleted (" + reaperAccount + ")",
+				"I2 failing-2-f1: its main failed and it was deleted (" + kube.ReaperUser + ")",
 				"I2 failing-2-f1: delete by the reaper, phase Failed, after main had failed with 1",
 			},
 		},
 		"a pod whose failure is to be ignored, stopped": {
 			spoil: func(s *scene) {
 				p := stopped(ended("ignored-4", "i1", 1), corev1.PodFailed)
-				s.writes = append(s.writes, write{start, reaperAccount, "patch", "status", p})
+				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", p})
 				s.left[1] = p
 			},
 			want: []string{
@@ -293,7 +294,7 @@ func TestJudge(t *testing.T) {
 		},
 		"a pod of somebody else, deleted": {
 			spoil: func(s *scene) {
-				s.writes = append(s.writes, write{start, reaperAccount, "delete", "", ended("other", "o1", 0)})
+				s.writes = append(s.writes, write{start, kube.ReaperUser, "delete", "", ended("other", "o1", 0)})
 			},
 			want: []string{"I2 other-o1: delete by the reaper, and nobody here created it"},
 		},
@@ -303,11 +304,11 @@ func TestJudge(t *testing.T) {
 		},
 		"a sidecar that was told before main had ended": {
 			spoil: func(s *scene) { s.lines[2], s.lines[3] = s.lines[3], s.lines[2] },
-			want:  []string{"I2 plain-1-p1: its sidecar got SIGTERM before main had ended (deleted by: " + reaperAccount + ")"},
+			want:  []string{"I2 plain-1-p1: its sidecar got SIGTERM before main had ended (deleted by: " + kube.ReaperUser + ")"},
 		},
 		"a sidecar that was told between two tries of main": {
 			spoil: func(s *scene) { s.says("retried-3", "r1", "sidecar SIGTERM"); moveLastBefore(s, "r1", completed) },
-			want:  []string{"I2 retried-3-r1: its sidecar got SIGTERM before main had ended (deleted by: " + reaperAccount + ")"},
+			want:  []string{"I2 retried-3-r1: its sidecar got SIGTERM before main had ended (deleted by: " + kube.ReaperUser + ")"},
 		},
 
 		"a main that ran twice": {
@@ -361,7 +362,7 @@ func TestJudge(t *testing.T) {
 			spoil: func(s *scene) {
 				s.aWork(work{name: "plain-5", job: true, completions: 1}, 0)
 				p := s.breaksOff("plain-5", "b1")
-				s.writes = append(s.writes, write{start, reaperAccount, "patch", "status", stopped(p, corev1.PodFailed)})
+				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", stopped(p, corev1.PodFailed)})
 			},
 			want: []string{"I2 plain-5-b1: patch of status by the reaper after main had failed with 128, which stops nothing here"},
 		},
@@ -391,6 +392,28 @@ func TestJudge(t *testing.T) {
 				"I5 reaper-1: 23 file descriptors, 12 1m0s before",
 				"I5 reaper-1: 71 MiB of memory, 30 1m0s before",
 			},
+		},
+		"a process that panicked": {
+			spoil: func(s *scene) { s.exits = append(s.exits, exit{"webhook-1", 2, "Error"}) },
+			want:  []string{"I6 webhook-1: it panicked"},
+		},
+		"a process that ran out of memory": {
+			spoil: func(s *scene) { s.exits = append(s.exits, exit{"reaper-1", 137, "OOMKilled"}) },
+			want:  []string{"I6 reaper-1: it ran out of memory"},
+		},
+		"a process that was killed, and one that gave its Lease up": {
+			spoil: func(s *scene) {
+				s.exits = append(s.exits, exit{"reaper-1", 137, "Error"}, exit{"reaper-1", 1, "Error"})
+			},
+		},
+		"a body to which the webhook answered with its own fault": {
+			spoil: func(s *scene) {
+				s.bad = answers{classes: map[int]int{}}
+				for code, body := range map[int]string{200: "good", 400: "bad", 0: "nobody there", 500: "{"} {
+					s.bad.add(code, []byte(body))
+				}
+			},
+			want: []string{`I6 the webhook: answered 500 to "{"`},
 		},
 		"a process that was restarted has a beginning of its own": {
 			spoil: func(s *scene) {

@@ -11,26 +11,17 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-// machine is what can be done to the cluster from outside of it.
-type machine struct {
-	state string // folder of the cluster
-}
-
-// part stops, starts or restarts a process of the cluster. Nothing but its own
-// time limit ends it: what was stopped must be started whatever happens.
-func (m machine) part(words ...string) error {
-	args := append([]string{"run", "./test/cluster", "--name=" + filepath.Base(m.state)}, words...)
-	if output, err := exec.CommandContext(context.Background(), "go", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(words, " "), err, bytes.TrimSpace(output))
-	}
-	return nil
-}
+// machine is what can be done to the cluster from outside of it, beside what
+// [kube.Cluster] offers.
+type machine struct{ cluster *kube.Cluster }
 
 // pidOf is the pid of the running process of a part: a child of the supervisor.
 func (m machine) pidOf(part string) (int, error) {
-	supervisor, err := m.supervisor()
+	supervisor, err := m.cluster.Supervisor()
 	if err != nil {
 		return 0, err
 	}
@@ -50,60 +41,46 @@ func (m machine) pidOf(part string) (int, error) {
 	return 0, fmt.Errorf("%s does not run", part)
 }
 
-func (m machine) supervisor() (string, error) {
-	pid, err := os.ReadFile(filepath.Join(m.state, "pid"))
-	if err != nil {
-		return "", fmt.Errorf("is the cluster on this machine? %w", err)
-	}
-	return strings.TrimSpace(string(pid)), nil
-}
-
-// signal sends a signal to the program in the pod, from outside: its image has
-// no shell. The kubelet names the pod in the process's environment.
-func (m machine) signal(program, pod string, sig syscall.Signal) error {
-	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		return err
-	}
-	for _, path := range commands {
-		command, err := os.ReadFile(path)
-		if err != nil || !bytes.HasPrefix(command, []byte("/"+program+"\x00")) {
-			continue // another program, or ended meanwhile
-		}
-		environment, err := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
-		if err != nil || !bytes.Contains(environment, []byte("HOSTNAME="+pod+"\x00")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			return err
-		}
-		return syscall.Kill(pid, sig)
-	}
-	return fmt.Errorf("no process %s of pod %s is there", program, pod)
-}
-
 const firewallTable = "essential-containers-faults"
 
-// firewall has the cluster's node treat what the addresses send to the API
-// server by the verdict, until open.
-func (m machine) firewall(verdict string, addresses ...string) error {
-	rules := fmt.Sprintf("table inet %s { chain input { type filter hook input priority -10; ip saddr { %s } tcp dport 6443 %s; }; }",
-		firewallTable, strings.Join(addresses, ", "), verdict)
-	return m.nft(rules)
+// firewall has the cluster's node drop what the addresses send to the API
+// server, until open.
+func (m machine) firewall(addresses []string) error {
+	return m.nft(fmt.Sprintf("table inet %s { chain input { type filter hook input priority -10; ip saddr { %s } tcp dport 6443 drop; }; }",
+		firewallTable, strings.Join(addresses, ", ")))
+}
+
+// reset ends the connections of the addresses to the API server.
+func (m machine) reset(addresses []string) error {
+	for _, a := range addresses {
+		if err := m.inNetwork("", "ss", "--kill", "--tcp", "--numeric", "sport", "=", ":6443", "and", "dst", a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redirect has the cluster's node send what the addresses send to the API server
+// to another address of its own, until open. Connections that are there stay.
+func (m machine) redirect(to string, addresses []string) error {
+	return m.nft(fmt.Sprintf("table inet %s { chain divert { type nat hook prerouting priority -110; ip saddr { %s } tcp dport 443 dnat ip to %s; }; }",
+		firewallTable, strings.Join(addresses, ", "), to))
 }
 
 func (m machine) open() error { return m.nft("delete table inet " + firewallTable) }
 
-func (m machine) nft(rules string) error {
-	supervisor, err := m.supervisor()
+func (m machine) nft(rules string) error { return m.inNetwork(rules+"\n", "nft", "-f", "-") }
+
+// inNetwork runs a command in the cluster's network.
+func (m machine) inNetwork(input string, words ...string) error {
+	supervisor, err := m.cluster.Supervisor()
 	if err != nil {
 		return err
 	}
-	command := exec.CommandContext(context.Background(), "nsenter", "--target="+supervisor, "--net", "nft", "-f", "-")
-	command.Stdin = strings.NewReader(rules + "\n")
+	command := exec.CommandContext(context.Background(), "nsenter", append([]string{"--target=" + supervisor, "--net"}, words...)...)
+	command.Stdin = strings.NewReader(input)
 	if output, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("nft: %w: %s", err, bytes.TrimSpace(output))
+		return fmt.Errorf("%s: %w: %s", words[0], err, bytes.TrimSpace(output))
 	}
 	return nil
 }

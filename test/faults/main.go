@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -34,6 +33,7 @@ type settings struct {
 	values                         []string
 	evidence                       string
 	patience                       time.Duration
+	bite                           bool
 }
 
 func main() { command.Main("faults", run) }
@@ -52,12 +52,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	state := filepath.Dir(s.kubeconfig)
-	t := &trial{
-		world: world{cluster: cluster, machine: machine{state}, witnesses: witnesses{state}}, sampler: &sampler{cluster: cluster},
-		settings: s, faults: chosen, out: out, start: time.Now(),
+	t := newTrial(cluster, s, out)
+	t.faults, t.deck, t.pace = chosen, weighed(), steady
+	found, err := t.run(ctx)
+	if err != nil {
+		return err
 	}
-	return t.run(ctx)
+	if len(found) > 0 {
+		return fmt.Errorf("%d violations", len(found))
+	}
+	if s.bite {
+		return bite(ctx, newTrial(cluster, s, out))
+	}
+	return nil
 }
 
 func parse(args []string, out io.Writer) (settings, error) {
@@ -76,6 +83,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	})
 	flags.StringVar(&s.evidence, "evidence", "bin/faults", "`folder` for the report, the audit log, the containers' words and both programs' logs")
 	flags.DurationVar(&s.patience, "patience", 8*time.Minute, "how long to wait for quiet: a container that was killed several times is started again only after minutes")
+	flags.BoolVar(&s.bite, "bite", true, "if nothing is wrong, prove that the judge would find it: run a broken reaper for a minute more")
 	if err := command.Parse(flags, args, help, out); err != nil {
 		return s, err
 	}

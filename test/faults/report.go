@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/kube"
 )
 
 // report says what was done, what was seen, and what is wrong.
@@ -94,7 +96,7 @@ func (t *trial) facts(r records) []fact {
 	for _, w := range r.writes {
 		pods[w.pod.UID] = true
 		switch {
-		case w.by != reaperAccount:
+		case w.by != kube.ReaperUser:
 		case w.verb == "delete":
 			deleted[w.pod.UID] = true
 		case essential.Stopped(&w.pod):
@@ -122,7 +124,7 @@ func (t *trial) facts(r records) []fact {
 			jobs++
 		}
 	}
-	return []fact{
+	facts := []fact{
 		{jobs, "Jobs"},
 		{len(r.works) - jobs, "pods without a Job"},
 		{len(pods), "pods in all"},
@@ -133,4 +135,22 @@ func (t *trial) facts(r records) []fact {
 		{excused, "pods with a container that the kubelet, being stopped, could not start: not judged"},
 		{restarted, "restarts of the two programs that were seen"},
 	}
+	for _, p := range slices.Sorted(maps.Keys(t.troubles)) {
+		facts = append(facts, fact{t.troubles[p], "requests of the reaper that the proxy " + p.String()})
+	}
+	facts = append(facts, fact{r.bad.tried, "bad bodies sent to the webhook"})
+	for _, class := range slices.Sorted(maps.Keys(r.bad.classes)) {
+		what := fmt.Sprintf("of them answered %dxx", class)
+		if class == 0 {
+			what = "of them not answered: a replica was killed, or its connection closed"
+		}
+		facts = append(facts, fact{r.bad.classes[class], what})
+	}
+	panics := 0
+	for _, e := range r.exits {
+		if e.code == panicked {
+			panics++
+		}
+	}
+	return append(facts, fact{len(r.exits), "ends of processes of the two programs"}, fact{panics, "of them panics"})
 }

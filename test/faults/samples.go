@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"strconv"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +25,7 @@ type sample struct {
 }
 
 // judgedAge is for how long a process must have been seen to be judged.
-const judgedAge = time.Minute
+const judgedAge = 40 * time.Second
 
 // growth is how much more a process may have in the end, when all is quiet, than
 // when it was first seen. A replica that becomes the leader starts its workers
@@ -87,6 +87,30 @@ type sampler struct {
 
 	mu      sync.Mutex
 	samples []sample
+	exits   map[string]exit // by container ID
+}
+
+// exit is the end of a process.
+type exit struct {
+	pod    string
+	code   int32
+	reason string
+}
+
+// panicked is the exit code of a Go program that panics.
+const panicked = 2
+
+// exitsOf are those that the pod's status knows, by container ID.
+func exitsOf(pod *corev1.Pod) map[string]exit {
+	found := map[string]exit{}
+	for _, s := range pod.Status.ContainerStatuses {
+		for _, t := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
+			if t != nil {
+				found[t.ContainerID] = exit{pod.Name, t.ExitCode, t.Reason}
+			}
+		}
+	}
+	return found
 }
 
 func (s *sampler) run(ctx context.Context, every time.Duration) {
@@ -109,7 +133,10 @@ func (s *sampler) sample(ctx context.Context) error {
 		return err
 	}
 	for _, pod := range pods.Items {
-		text, err := s.cluster.Clientset.CoreV1().Pods(kube.Release).ProxyGet("http", pod.Name, "8080", "/metrics", nil).DoRaw(ctx)
+		s.mu.Lock()
+		maps.Copy(s.exits, exitsOf(&pod))
+		s.mu.Unlock()
+		text, err := s.cluster.Metrics(ctx, pod.Name)
 		if err != nil {
 			continue // it is being restarted
 		}
@@ -125,10 +152,10 @@ func (s *sampler) sample(ctx context.Context) error {
 	return nil
 }
 
-func (s *sampler) taken() []sample {
+func (s *sampler) taken() ([]sample, []exit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.samples
+	return s.samples, slices.Collect(maps.Values(s.exits))
 }
 
 func parseSample(pod string, metrics []byte) (sample, error) {
@@ -139,13 +166,9 @@ func parseSample(pod string, metrics []byte) (sample, error) {
 		"process_open_fds":              &s.fds,
 		"process_resident_memory_bytes": &s.memory,
 	} {
-		match := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(metrics)
-		if match == nil {
+		value, found := kube.Metric(metrics, name)
+		if !found {
 			return s, fmt.Errorf("%s has no metric %s", pod, name)
-		}
-		value, err := strconv.ParseFloat(string(match[1]), 64)
-		if err != nil {
-			return s, fmt.Errorf("%s: metric %s: %w", pod, name, err)
 		}
 		*target = value
 	}

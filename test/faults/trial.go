@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,9 +20,8 @@ import (
 )
 
 const (
-	// pace is the mean time from one work to the next: as much as two cores
-	// carry without being a fault of their own.
-	pace = 2 * time.Second
+	// steady is a pace that two cores carry without being a fault of their own.
+	steady = 2 * time.Second
 	// taking bounds how long one work is offered to the API server.
 	taking = 5 * time.Minute
 	// settling is how long connections and workers get to end, before the last
@@ -33,7 +34,11 @@ type trial struct {
 	world
 	settings
 	sampler *sampler
+	bad     *badInput
 	faults  []fault
+	deck    []kind        // of the works
+	pace    time.Duration // mean time from one work to the next
+	broken  bool          // the reaper and the admission are, on purpose
 	start   time.Time
 
 	mu     sync.Mutex
@@ -41,6 +46,13 @@ type trial struct {
 	works  []work
 	events []injection
 	quiet  time.Duration // how long it took until all was done
+}
+
+func newTrial(cluster *kube.Cluster, s settings, out io.Writer) *trial {
+	return &trial{
+		world: world{machine: machine{cluster}, witnesses: witnesses{cluster.State()}, troubles: map[trouble]int{}}, sampler: &sampler{cluster: cluster, exits: map[string]exit{}}, bad: &badInput{cluster: cluster, answers: answers{classes: map[int]int{}}},
+		settings: s, out: out, start: time.Now(),
+	}
 }
 
 // injection is a fault that happened.
@@ -57,10 +69,15 @@ func (t *trial) say(format string, args ...any) {
 	fmt.Fprintf(t.out, "%6.1f s  %s\n", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
-func (t *trial) run(ctx context.Context) error {
-	t.say("seed %d: %v minutes", t.seed, t.minutes)
+// run returns what the judge found wrong.
+func (t *trial) run(ctx context.Context) ([]violation, error) {
+	if t.broken {
+		t.say("a reaper that is broken on purpose: what it does must be found")
+	} else {
+		t.say("seed %d: %v minutes", t.seed, t.minutes)
+	}
 	if err := t.prepare(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	since := time.Now()
 	t.disturb(ctx)
@@ -68,22 +85,21 @@ func (t *trial) run(ctx context.Context) error {
 		t.awaitQuiet(ctx)
 	}
 	if ctx.Err() != nil {
-		return errors.New("interrupted; the next run removes what this one leaves")
+		return nil, errors.New("interrupted; the next run removes what this one leaves")
 	}
 	r, err := t.collect(ctx, since)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	violations := judge(r)
 	text := t.report(r, violations)
-	fmt.Fprint(t.out, text)
+	if !t.broken {
+		fmt.Fprint(t.out, text)
+	}
 	if err := errors.Join(t.keep(t.evidence), os.WriteFile(filepath.Join(t.evidence, "report.txt"), []byte(text), 0o644)); err != nil {
-		return fmt.Errorf("keeping the evidence: %w", err)
+		return nil, fmt.Errorf("keeping the evidence: %w", err)
 	}
-	if len(violations) > 0 {
-		return fmt.Errorf("%d violations", len(violations))
-	}
-	return nil
+	return violations, nil
 }
 
 // prepare installs the chart and makes the namespaces anew.
@@ -99,11 +115,22 @@ func (t *trial) prepare(ctx context.Context) error {
 	if err := os.RemoveAll(t.linesFolder()); err != nil {
 		return err
 	}
-	t.say("installing the chart")
-	if err := t.cluster.Install(ctx, t.chart, t.image, func(string) {}, t.values...); err != nil {
+	if err := t.install(ctx); err != nil {
 		return err
 	}
 	return errors.Join(t.cluster.CreateNamespace(ctx, optedIn, true), t.cluster.CreateNamespace(ctx, elsewhere, false))
+}
+
+// install installs the chart, or breaks what is installed.
+func (t *trial) install(ctx context.Context) error {
+	if t.broken {
+		return t.breakRelease(ctx)
+	}
+	if err := t.removeBroken(ctx); err != nil {
+		return err
+	}
+	t.say("installing the chart")
+	return t.cluster.Install(ctx, t.chart, t.image, func(string) {}, t.values...)
 }
 
 // disturb creates works and injects faults until the time is up.
@@ -114,6 +141,9 @@ func (t *trial) disturb(ctx context.Context) {
 	all.Go(func() { t.create(ctx) })
 	all.Go(func() { t.inject(ctx) })
 	all.Go(func() { t.sampler.run(ctx, 10*time.Second) })
+	if !t.broken {
+		all.Go(func() { t.bad.run(ctx, t.seed) })
+	}
 	all.Wait()
 }
 
@@ -121,8 +151,13 @@ func (t *trial) disturb(ctx context.Context) {
 // because it or the webhook is away, it is given again.
 func (t *trial) create(ctx context.Context) {
 	r := rand.New(rand.NewPCG(t.seed, 1))
+	next := shuffled(r, t.deck)
 	for number := 1; ctx.Err() == nil; number++ {
-		w, object := newWork(r, number)
+		k := next()
+		if deadline, _ := ctx.Deadline(); k.name == long && time.Until(deadline) < time.Minute {
+			continue // nobody should have to wait for it in the end
+		}
+		w, object := newWork(r, k, number)
 		t.creating.Lock()
 		err := kube.Await(ctx, taking, func(ctx context.Context) (bool, string) {
 			err := t.cluster.Create(ctx, object.DeepCopyObject().(client.Object))
@@ -133,7 +168,7 @@ func (t *trial) create(ctx context.Context) {
 			t.works = append(t.works, w)
 		}
 		t.creating.Unlock()
-		pause(ctx, r, 0, 2*pace.Seconds())
+		pause(ctx, r, 0, 2*t.pace.Seconds())
 	}
 }
 
@@ -150,6 +185,9 @@ func (t *trial) exists(object client.Object) (there bool) {
 // answers again: what the last one did to other parts may still go on.
 func (t *trial) inject(ctx context.Context) {
 	r := rand.New(rand.NewPCG(t.seed, 2))
+	if len(t.faults) == 0 {
+		return
+	}
 	next := shuffled(r, t.faults)
 	pause(ctx, r, 5, 10)
 	for ctx.Err() == nil {
@@ -179,32 +217,12 @@ func (t *trial) inject(ctx context.Context) {
 func (t *trial) awaitQuiet(ctx context.Context) {
 	begin, told := time.Now(), time.Now()
 	t.say("no more faults, no more Jobs: waiting until all is quiet")
-	byName := map[string]work{}
-	for _, w := range t.works {
-		byName[w.name] = w
-	}
 	_ = kube.Await(ctx, t.patience, func(ctx context.Context) (bool, string) {
 		jobs, pods, err := t.present(ctx)
 		if err != nil {
 			return false, err.Error()
 		}
-		unfinished, going := 0, 0
-		excused := map[string]bool{}
-		for i := range pods {
-			if stillborn(&pods[i]) {
-				excused[pods[i].Labels[workLabel]] = true
-			}
-		}
-		for i := range jobs {
-			if !finished(&jobs[i]) && !excused[jobs[i].Name] {
-				unfinished++
-			}
-		}
-		for i := range pods {
-			if !stillborn(&pods[i]) && !mayStay(&pods[i], byName[pods[i].Labels[workLabel]]) {
-				going++
-			}
-		}
+		unfinished, going := t.undone(jobs, pods)
 		if time.Since(told) > 15*time.Second {
 			told = time.Now()
 			t.say("%d Jobs are unfinished, %d pods are to go", unfinished, going)
@@ -215,11 +233,37 @@ func (t *trial) awaitQuiet(ctx context.Context) {
 	t.say("quiet after %.1f s", t.quiet.Seconds())
 }
 
+// undone counts those Jobs and pods that have yet to come to their end.
+func (t *trial) undone(jobs []batchv1.Job, pods []corev1.Pod) (unfinished, going int) {
+	byName, excused := map[string]work{}, map[string]bool{}
+	for _, w := range t.works {
+		byName[w.name], excused[w.name] = w, t.broken && spoilt(w.name)
+	}
+	for i := range pods {
+		name := pods[i].Labels[workLabel]
+		if !excused[name] && !stillborn(&pods[i]) && !mayStay(&pods[i], byName[name]) {
+			going++
+		}
+	}
+	for i := range pods {
+		if stillborn(&pods[i]) {
+			excused[pods[i].Labels[workLabel]] = true
+		}
+	}
+	for i := range jobs {
+		if !finished(&jobs[i]) && !excused[jobs[i].Name] {
+			unfinished++
+		}
+	}
+	return unfinished, going
+}
+
 // collect asks the witnesses.
 func (t *trial) collect(ctx context.Context, since time.Time) (r records, err error) {
 	pause(ctx, rand.New(rand.NewPCG(t.seed, 3)), settling.Seconds(), settling.Seconds())
 	sampled := t.sampler.sample(ctx)
-	r.works, r.samples = t.works, t.sampler.taken()
+	r.works, r.bad = t.works, t.bad.answers
+	r.samples, r.exits = t.sampler.taken()
 	var present error
 	r.jobs, r.left, present = t.present(ctx)
 	var read, audited error

@@ -17,9 +17,6 @@ import (
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-// reaperAccount is who the reaper is to the API server.
-const reaperAccount = "system:serviceaccount:" + kube.Release + ":" + kube.ReaperDeployment
-
 // auditEvent is what is read of an entry of the audit log (audit.k8s.io/v1).
 type auditEvent struct {
 	Verb string `json:"verb"`

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -45,9 +46,12 @@ type work struct {
 // kind is a sort of work.
 type kind struct {
 	name   string
-	weight int // how often, compared with the others
+	weight int // how often in one deck
 	make   func(r *rand.Rand, w *work) client.Object
 }
+
+// long is the kind whose main runs for up to a minute.
+const long = "long"
 
 // kinds are all sorts. A main runs for a random time with a fraction: whole
 // seconds keep step with the kubelet's own and always meet it in the same state.
@@ -55,7 +59,7 @@ var kinds = []kind{
 	{"plain", 5, func(r *rand.Rand, w *work) client.Object {
 		return job(w, template(w, succeed(seconds(r, 0.5, 15))))
 	}},
-	{"long", 1, func(r *rand.Rand, w *work) client.Object {
+	{long, 1, func(r *rand.Rand, w *work) client.Object {
 		return job(w, template(w, succeed(seconds(r, 30, 60))))
 	}},
 	{"parallel", 3, func(r *rand.Rand, w *work) client.Object {
@@ -109,21 +113,19 @@ var kinds = []kind{
 	}},
 }
 
-// newWork draws the next work.
-func newWork(r *rand.Rand, number int) (work, client.Object) {
-	total := 0
+// weighed is a deck of all kinds, each as often as it weighs.
+func weighed() (deck []kind) {
 	for _, k := range kinds {
-		total += k.weight
+		deck = append(deck, slices.Repeat([]kind{k}, k.weight)...)
 	}
-	drawn := r.IntN(total)
-	for _, k := range kinds {
-		if drawn -= k.weight; drawn < 0 {
-			w := work{name: fmt.Sprintf("%s-%d", k.name, number), completions: 1}
-			object := k.make(r, &w)
-			return w, object
-		}
-	}
-	panic("unreachable")
+	return deck
+}
+
+// newWork draws a work of the kind.
+func newWork(r *rand.Rand, k kind, number int) (work, client.Object) {
+	w := work{name: fmt.Sprintf("%s-%d", k.name, number), completions: 1}
+	object := k.make(r, &w)
+	return w, object
 }
 
 func seconds(r *rand.Rand, from, to float64) string {

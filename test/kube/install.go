@@ -28,6 +28,8 @@ const (
 	ServingCertificate = Release + "-webhook"
 	// WebhookConfiguration, of both kinds, carries its namespace, since it has none.
 	WebhookConfiguration = Release + "." + Release
+	// PodsWebhook is the one for pods, in the configuration.
+	PodsWebhook = "pods.webhook." + Release
 )
 
 // Install installs or upgrades the chart with the image, and returns when a
