@@ -41,7 +41,8 @@ else
 	go run ./test/demo --local --kubeconfig=$(call LOCAL_KUBECONFIG,demo) --image=$(LOCAL_IMG) --helm=$(BIN)/helm --chart=$(CHART)
 endif
 
-test: setup lint unit chart-test e2e ## Everything: lint, unit, chart and end-to-end tests (what CI runs)
+test: FAULTS_MINUTES := 2
+test: setup lint unit chart-test faults e2e ## Everything: lint, unit, chart and end-to-end tests, two minutes of faults (what CI runs)
 
 ##@ Develop
 
@@ -56,7 +57,7 @@ lint: ## gofmt, go vet, golangci-lint; all modules tidy
 	@echo "golangci-lint is built first: some minutes on a new machine"
 	$(TOOL) golangci-lint run ./...
 	$(TOOL) golangci-lint fmt --diff ./...
-	go vet ./... && go vet -tags=e2e ./test/e2e
+	go vet ./... && go vet -tags=e2e ./test/e2e && go vet -tags=broken ./test/faults/broken
 	for module in cluster/parts/certmanager cluster/parts/pause bench/plots; do go -C test/$$module vet ./... || exit 1; done
 	for module in . test/bench/plots test/cluster/parts/*/; do go -C $$module mod tidy -diff || exit 1; done
 
@@ -88,7 +89,7 @@ e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= s
 FAULTS_MINUTES ?= 10
 
 # The cluster goes whatever happens; the evidence stays in bin/faults.
-faults: setup $(ARCHIVE) ## Faults on a real cluster while Jobs run, and the judgement; FAULTS_MINUTES=, FAULTS_SEED= replays, KEEP=1 keeps it
+faults: setup $(ARCHIVE) ## Faults while Jobs run, the judgement, and what a broken reaper gets; FAULTS_MINUTES=, FAULTS_SEED= replays, KEEP=1 keeps the cluster
 	$(call CLUSTER,faults) --audit=test/faults/audit.yaml up
 	$(call CLUSTER,faults) load $(ARCHIVE)
 	@status=0; go run ./test/faults --kubeconfig=$(call LOCAL_KUBECONFIG,faults) --image=$(LOCAL_IMG) --helm=$(BIN)/helm --chart=$(CHART) --evidence=$(BIN)/faults \
@@ -97,11 +98,10 @@ faults: setup $(ARCHIVE) ## Faults on a real cluster while Jobs run, and the jud
 
 BENCH_SCALE ?= default
 
-# Its nodes are made up: what would judge or run them only takes processor time from what is measured.
-bench: build ## Benchmarks on a real API server; BENCH_SCALE=small|default|full, ROWS=burst,latency,... selects, KEEP=1 keeps it
-	$(call CLUSTER,bench) up
-	@status=0; for part in cert-manager kube-proxy kubelet containerd kube-scheduler kube-controller-manager; do $(call CLUSTER,bench) stop $$part || status=$$?; done; \
-	[ $$status != 0 ] || go run ./test/bench --kubeconfig=$(call LOCAL_KUBECONFIG,bench) --reaper=$(BIN)/reaper --scale=$(BENCH_SCALE) --rows=$(ROWS) || status=$$?; \
+bench: setup build $(ARCHIVE) ## Benchmarks on a real API server; BENCH_SCALE=small|default|full, ROWS=kubelet,burst,... selects, KEEP=1 keeps it
+	$(call CLUSTER,bench) --audit=test/bench/audit.yaml up
+	@status=0; go run ./test/bench --kubeconfig=$(call LOCAL_KUBECONFIG,bench) --reaper=$(BIN)/reaper --webhook=$(BIN)/webhook --image-archive=$(ARCHIVE) \
+		--scale=$(BENCH_SCALE) --rows=$(ROWS) || status=$$?; \
 	[ $$status != 0 ] || go -C test/bench/plots run . $(CURDIR)/bench/results.json $(CURDIR)/bench || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,bench) down >/dev/null; exit $$status
 

@@ -27,6 +27,7 @@ type cluster struct {
 	kubernetes.Interface
 	config *rest.Config
 	folder string // for kubeconfigs and logs
+	audit  audit
 }
 
 // account is the ServiceAccount of whoever is measured. The administrator is
@@ -42,7 +43,10 @@ func connect(ctx context.Context, kubeconfig, folder string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{Interface: clients, config: config, folder: folder}
+	c := &cluster{Interface: clients, config: config, folder: folder, audit: audit{path: filepath.Join(filepath.Dir(kubeconfig), "logs", "audit.log")}}
+	if err := c.audit.check(); err != nil {
+		return nil, err
+	}
 	return c, c.prepare(ctx)
 }
 
@@ -110,20 +114,29 @@ func (c *cluster) writeKubeconfig(ctx context.Context) error {
 	return clientcmd.WriteToFile(*config, c.kubeconfig())
 }
 
-// create makes the pods and lets them run. They come back as the API server
-// has them.
-func (c *cluster) create(ctx context.Context, prefix string, count int, tracked, owned bool) ([]*corev1.Pod, error) {
+// kind is what all pods of one measurement have in common.
+type kind struct {
+	prefix         string // of their names
+	tracked, owned bool
+	status         func(*corev1.Pod) // nil: nobody has run them yet
+}
+
+// create makes the pods and writes their status. They come back as the API
+// server has them.
+func (c *cluster) create(ctx context.Context, k kind, count int) ([]*corev1.Pod, error) {
 	pods := make([]*corev1.Pod, count)
 	err := each(count, func(i int) error {
-		p, err := c.CoreV1().Pods(namespace).Create(ctx, pod(fmt.Sprintf("%s-%d", prefix, i), tracked, owned), metav1.CreateOptions{})
+		p, err := c.CoreV1().Pods(namespace).Create(ctx, pod(fmt.Sprintf("%s-%d", k.prefix, i), k.tracked, k.owned), metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("creating a pod: %w", err)
 		}
-		running(p)
-		pods[i], err = c.CoreV1().Pods(namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{})
-		if err != nil {
-			return fmt.Errorf("letting a pod run: %w", err)
+		if k.status != nil {
+			k.status(p)
+			if p, err = c.CoreV1().Pods(namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{}); err != nil {
+				return fmt.Errorf("writing the status of a pod: %w", err)
+			}
 		}
+		pods[i] = p
 		return nil
 	})
 	return pods, err
@@ -141,16 +154,30 @@ func (c *cluster) complete(ctx context.Context, pods ...*corev1.Pod) error {
 	})
 }
 
-// clear deletes all pods of the namespace, and the events about them.
+// clear deletes all pods of the namespace, many at a time: the API server's own
+// deletion of all deletes one after another. Events stay, which are nobody's
+// business and go with their time.
 func (c *cluster) clear(ctx context.Context) error {
 	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}
-	if err := c.CoreV1().Pods(namespace).DeleteCollection(ctx, now, metav1.ListOptions{}); err != nil {
-		return fmt.Errorf("deleting pods: %w", err)
+	for {
+		list, err := c.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{Limit: 5000})
+		if err != nil {
+			return fmt.Errorf("listing pods: %w", err)
+		}
+		if len(list.Items) == 0 {
+			return nil
+		}
+		err = each(len(list.Items), func(i int) error {
+			err := c.CoreV1().Pods(namespace).Delete(ctx, list.Items[i].Name, now)
+			if err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("deleting a pod: %w", err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
-	if err := c.EventsV1().Events(namespace).DeleteCollection(ctx, now, metav1.ListOptions{}); err != nil {
-		return fmt.Errorf("deleting events: %w", err)
-	}
-	return nil
 }
 
 // resourceVersion is where a watch begins that misses nothing from now on.

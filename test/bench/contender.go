@@ -27,7 +27,8 @@ type contender struct {
 type process struct {
 	command         *exec.Cmd
 	ended           chan error
-	health, metrics string // addresses
+	health, metrics string        // addresses
+	took            time.Duration // from the start of the process until it was ready
 	log             string
 }
 
@@ -36,6 +37,10 @@ const (
 	loopCommand     = "loop"
 	informerCommand = "informer"
 )
+
+// readyPoll is how often a process is asked whether it is ready: as exactly is
+// the time known that its start takes, which is some hundred milliseconds.
+const readyPoll = 5 * time.Millisecond
 
 // start runs the contender against the cluster and returns once it is ready.
 func (c *cluster) start(ctx context.Context, contender contender) (*process, error) {
@@ -70,6 +75,7 @@ func freeAddresses(addresses ...*string) error {
 }
 
 func (p *process) run(ctx context.Context, name string) error {
+	started := time.Now()
 	if err := p.command.Start(); err != nil {
 		return fmt.Errorf("starting the %s: %w", name, err)
 	}
@@ -79,6 +85,7 @@ func (p *process) run(ctx context.Context, name string) error {
 	for {
 		_, err := get(ctx, "http://"+p.health+"/readyz")
 		if err == nil {
+			p.took = time.Since(started)
 			return nil
 		}
 		select {
@@ -88,12 +95,13 @@ func (p *process) run(ctx context.Context, name string) error {
 		case <-ctx.Done():
 			p.stop()
 			return fmt.Errorf("waiting for the %s: %w, see %s", name, err, p.log)
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(readyPoll):
 		}
 	}
 }
 
-// stop ends the process and waits for that.
+// stop ends the process and waits for that: longer than the reaper goes on
+// sending events.
 func (p *process) stop() {
 	_ = p.command.Process.Signal(syscall.SIGTERM)
 	select {

@@ -7,18 +7,21 @@ type figure struct {
 	Name     string `json:"name"`
 	Unit     string `json:"unit"`
 	Baseline string `json:"baseline,omitempty"` // what Base is; empty: there is none
-	// Reach is the goal: of the ratio to the baseline, or, where Counted, of the
+	// Reach is the goal: of the ratio to the baseline, or, where Absolute, of the
 	// value itself. Without one, the figure is for the record.
-	Reach   *float64 `json:"reach,omitempty"`
-	Higher  bool     `json:"higherIsBetter"`
-	Counted bool     `json:"counted"` // not timed: the same on every machine
-	Rounds  []round  `json:"rounds"`
+	Reach      *float64 `json:"reach,omitempty"`
+	Higher     bool     `json:"higherIsBetter"`
+	Absolute   bool     `json:"absolute,omitempty"`   // the goal is of the value itself
+	Difference bool     `json:"difference,omitempty"` // the goal is of the difference to the baseline, not of the ratio
+	Rounds     []round  `json:"rounds"`
 
 	// What the rounds come to; see summarize.
 	Own     spread  `json:"own"`
 	Base    spread  `json:"base"`
 	Ratio   spread  `json:"ratio"`
+	More    spread  `json:"more"` // than the baseline
 	Verdict verdict `json:"verdict,omitempty"`
+	Agree   int     `json:"agree,omitempty"` // how many rounds alone would have come to the verdict
 }
 
 // round is one measurement and the one of the baseline next to it.
@@ -29,48 +32,57 @@ type round struct {
 
 func (f *figure) add(own, base float64) { f.Rounds = append(f.Rounds, round{own, base}) }
 
-// summarize works out what depends on the rounds. The ratio is taken round by
-// round, so that what slows the machine down for a while slows both.
+// summarize works out what depends on the rounds. Ratio and difference are taken
+// round by round, so that what slows the machine down for a while slows both.
 func (f *figure) summarize() {
-	var own, base, ratios []float64
+	var own, base, ratios, more []float64
 	for _, r := range f.Rounds {
 		own, base = append(own, r.Own), append(base, r.Base)
 		if r.Base != 0 {
-			ratios = append(ratios, r.Own/r.Base)
+			ratios, more = append(ratios, r.Own/r.Base), append(more, r.Own-r.Base)
 		}
 	}
-	f.Own, f.Base, f.Ratio = spreadOf(own), spreadOf(base), spreadOf(ratios)
-	f.Verdict = ""
+	f.Own, f.Base, f.Ratio, f.More = spreadOf(own), spreadOf(base), spreadOf(ratios), spreadOf(more)
+	f.Verdict, f.Agree = "", 0
 	switch {
-	case f.Reach == nil, len(f.Rounds) == 0:
-	case f.Counted:
-		f.Verdict = judge(f.Own, *f.Reach, f.Higher)
-	case len(ratios) > 0: // else there is nothing to compare with
-		f.Verdict = judge(f.Ratio, *f.Reach, f.Higher)
+	case f.Reach == nil:
+	case f.Absolute:
+		f.judge(own)
+	case f.Difference:
+		f.judge(more)
+	default:
+		f.judge(ratios)
 	}
 }
 
-// verdict is whether the goal is reached. Rounds that do not agree decide
-// nothing: the machine was too busy, or the difference is too small.
+// verdict is whether the goal is reached. The median of the rounds decides: one
+// round in which the machine did something else shall not. The rounds that agree
+// are counted beside it, so that a close decision looks like one.
 type verdict string
 
 const (
 	reached verdict = "yes"
 	missed  verdict = "no"
-	unclear verdict = "unclear"
 )
 
-func judge(s spread, reach float64, higher bool) verdict {
-	smallest, largest := s.Min <= reach, s.Max <= reach
-	if higher {
-		smallest, largest = s.Min >= reach, s.Max >= reach
+func (f *figure) judge(values []float64) {
+	if len(values) == 0 { // there was nothing to compare with
+		return
 	}
-	switch {
-	case smallest && largest:
-		return reached
-	case !smallest && !largest:
-		return missed
-	default:
-		return unclear
+	within := func(v float64) bool {
+		if f.Higher {
+			return v >= *f.Reach
+		}
+		return v <= *f.Reach
+	}
+	ok := within(median(values))
+	f.Verdict = missed
+	if ok {
+		f.Verdict = reached
+	}
+	for _, v := range values {
+		if within(v) == ok {
+			f.Agree++
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 // manager, its cache, and all pods of the cluster as they come.
 func stockInformer(ctx context.Context, args []string) error {
 	flags, kubeconfig, health, metrics := contenderFlags(informerCommand)
+	profiles := flags.String("pprof-addr", "", "where profiles are served")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -29,7 +30,7 @@ func stockInformer(ctx context.Context, args []string) error {
 		return err
 	}
 	m, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme, HealthProbeBindAddress: *health, Metrics: metricsserver.Options{BindAddress: *metrics},
+		Scheme: scheme, HealthProbeBindAddress: *health, PprofBindAddress: *profiles, Metrics: metricsserver.Options{BindAddress: *metrics},
 	})
 	if err != nil {
 		return err

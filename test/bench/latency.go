@@ -17,49 +17,101 @@ const warmUp = 50
 // compete with what the one before it left to do, its events for instance.
 const pause = 30 * time.Millisecond
 
+// idleFold is how many times the pods of a measurement are tracked and idle
+// beside them in its crowded form.
+const idleFold = 10
+
 // latency measures the time from when a watcher can see that a pod has completed
 // to when it can see that the pod is stopped. Nothing is deleted: the node does
-// not acknowledge.
+// not acknowledge. The baseline of the reaper in a crowd is the reaper without.
 func (b *bench) latency(ctx context.Context) (all []*figure, err error) {
 	for _, n := range b.sizes.AtOnce {
-		baseline := "bare client-go loop, stops only"
-		p50 := &figure{Row: "latency", Name: fmt.Sprintf("completion to stop, %d at once, p50", n), Unit: "ms", Baseline: baseline, Reach: new(1.2)}
-		p99 := &figure{Row: "latency", Name: fmt.Sprintf("completion to stop, %d at once, p99", n), Unit: "ms", Baseline: baseline, Reach: new(1.2)}
-		for i := range b.sizes.Rounds {
-			var own, base []float64
-			err := b.inTurns(i, func(reaper bool) (err error) {
-				if reaper {
-					own, err = b.latencyOnce(ctx, b.reaper, n)
-				} else {
-					base, err = b.latencyOnce(ctx, b.loop, n)
-				}
-				return err
-			})
-			if err != nil {
-				return nil, err
+		beside := idleFold * b.latencyPods(n)
+		f := func(p int, baseline string, reach float64) *figure {
+			name := fmt.Sprintf("completion to stop, %d at once, p%d", n, p)
+			if baseline == alone {
+				name = fmt.Sprintf("completion to stop, %d at once, %d idle pods beside, p%d", n, beside, p)
 			}
-			p50.add(percentile(own, 50), percentile(base, 50))
-			p99.add(percentile(own, 99), percentile(base, 99))
-			b.say("latency of %d, %d of %d: reaper p50 %.1f ms, p99 %.1f ms; loop %.1f, %.1f", n, i+1, b.sizes.Rounds,
-				percentile(own, 50), percentile(own, 99), percentile(base, 50), percentile(base, 99))
+			return &figure{Row: "latency", Name: name, Unit: "ms", Baseline: baseline, Reach: &reach}
+		}
+		p50, p99 := f(50, loopStops, 1.2), f(99, loopStops, 1.2)
+		crowded50, crowded99 := f(50, alone, 1.1), f(99, alone, 1.1)
+		crowd := slices.Contains(b.sizes.Crowded, n)
+		for i := range b.sizes.Rounds {
+			took := map[turn][]float64{}
+			for _, t := range turns(i, crowd) {
+				who, idle := b.reaper, 0
+				switch t {
+				case loopTurn:
+					who = b.loop
+				case crowdedTurn:
+					idle = beside
+				}
+				if took[t], err = b.latencyOnce(ctx, who, n, idle); err != nil {
+					return nil, err
+				}
+			}
+			at := func(t turn, p float64) float64 { return percentile(took[t], p) }
+			p50.add(at(reaperTurn, 50), at(loopTurn, 50))
+			p99.add(at(reaperTurn, 99), at(loopTurn, 99))
+			crowded50.add(at(crowdedTurn, 50), at(reaperTurn, 50))
+			crowded99.add(at(crowdedTurn, 99), at(reaperTurn, 99))
+			b.say("latency of %d, %d of %d: reaper p50 %.1f ms, p99 %.1f ms; loop %.1f, %.1f; reaper with %d idle pods %.1f, %.1f", n, i+1, b.sizes.Rounds,
+				at(reaperTurn, 50), at(reaperTurn, 99), at(loopTurn, 50), at(loopTurn, 99), beside, at(crowdedTurn, 50), at(crowdedTurn, 99))
 		}
 		all = append(all, p50, p99)
+		if crowd {
+			all = append(all, crowded50, crowded99)
+		}
 	}
 	return all, nil
 }
 
+const (
+	loopStops = "bare client-go loop, stops only"
+	alone     = "the reaper without the idle pods"
+)
+
+// turn is one of those that are measured in a round.
+type turn int
+
+const (
+	reaperTurn turn = iota
+	loopTurn
+	crowdedTurn
+)
+
+// turns are those of a round, another one first in every round.
+func turns(round int, crowded bool) []turn {
+	all := []turn{reaperTurn, loopTurn, crowdedTurn}
+	if !crowded {
+		all = all[:2]
+	}
+	first := round % len(all)
+	return slices.Concat(all[first:], all[:first])
+}
+
+// latencyPods is how many pods complete in one turn; one after another if not at
+// once.
+func (b *bench) latencyPods(atOnce int) int {
+	if atOnce == 1 {
+		return b.sizes.Singles
+	}
+	return atOnce
+}
+
 // latencyOnce returns milliseconds, one for each pod.
-func (b *bench) latencyOnce(ctx context.Context, who contender, n int) (milliseconds []float64, err error) {
+func (b *bench) latencyOnce(ctx context.Context, who contender, n, idle int) (milliseconds []float64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := b.cluster.clear(ctx); err != nil {
+	if err := b.clear(ctx); err != nil {
 		return nil, err
 	}
-	total := n
-	if n == 1 {
-		total = b.sizes.Singles
+	if _, err := b.cluster.create(ctx, kind{prefix: "idle", tracked: true, owned: true, status: running}, idle); err != nil {
+		return nil, err
 	}
-	pods, err := b.cluster.create(ctx, "latency", warmUp+total, true, true)
+	total := b.latencyPods(n)
+	pods, err := b.cluster.create(ctx, kind{prefix: "latency", tracked: true, owned: true, status: running}, warmUp+total)
 	if err != nil {
 		return nil, err
 	}
@@ -107,5 +159,6 @@ func (b *bench) warmUp(ctx context.Context, node *node, pods []*corev1.Pod) erro
 	if err := node.awaitStopped(ctx, len(pods)); err != nil {
 		return err
 	}
-	return b.cluster.settle(ctx)
+	_, err := b.cluster.audit.settle(ctx)
+	return err
 }

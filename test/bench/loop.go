@@ -26,9 +26,10 @@ const workers = 16
 
 // bareLoop is what the reaper is measured against: the least that stops and
 // deletes pods in the same two requests. One list, one watch, a channel, and
-// workers. No queue, no cache, no policy, no retry, no event, no metric.
+// workers. No queue, no cache, no policy, no second try, no event, no metric.
 func bareLoop(ctx context.Context, args []string) error {
 	flags, kubeconfig, health, _ := contenderFlags(loopCommand)
+	selector := flags.String("selector", essential.Label, "which pods to stop, by their labels")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -50,16 +51,14 @@ func bareLoop(ctx context.Context, args []string) error {
 			}
 		}()
 	}
-	options := metav1.ListOptions{LabelSelector: essential.Label}
-	list, err := clients.CoreV1().Pods("").List(ctx, options)
+	list, err := clients.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: *selector})
 	if err != nil {
 		return err
 	}
 	for i := range list.Items {
 		pods <- &list.Items[i]
 	}
-	options.ResourceVersion = list.ResourceVersion
-	watcher, err := clients.CoreV1().Pods("").Watch(ctx, options)
+	watcher, err := watchPods(ctx, clients, metav1.NamespaceAll, *selector, list.ResourceVersion)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,33 +18,53 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/essential-containers/essential-containers/internal/command"
+	"github.com/essential-containers/essential-containers/test/kube"
 )
 
 const help = `Measures the reaper and the webhook beside baselines of the same run, in turns, on a real API server that nobody
-else uses. Prints a table and writes it, with every round, to a file.`
+else uses, of a local cluster (go run ./test/cluster up). Prints a table and writes it, with every round, to a file.
+Only the measurements of the kubelet want all parts of the cluster: the others have those stopped that would compete with
+what is measured.`
 
 func main() { command.Main("bench", run) }
 
 // bench is one run.
 type bench struct {
 	cluster *cluster
+	local   *kube.Cluster
 	sizes   sizes
 	version string
 	out     io.Writer
 
 	reaper, loop, informer contender
+	webhook                string // the program
+	imageArchive           string // empty: there is none
+
+	quiet bool // the parts of the cluster that would compete are stopped
 }
 
-// rows are all measurements, in the order in which they are made.
+// settings are the flags that say what is measured where.
+type settings struct{ kubeconfig, reaper, webhook, imageArchive string }
+
+// rows are all measurements, in the order in which they are made: those that
+// want the whole cluster come first.
 var rows = []struct {
 	name    string
+	whole   bool // with every part of the cluster up
 	measure func(*bench, context.Context) ([]*figure, error)
 }{
-	{"burst", (*bench).burst},
-	{"latency", (*bench).latency},
-	{"memory", (*bench).memory},
-	{"admission", (*bench).admission},
+	{"kubelet", true, (*bench).kubelet},
+	{"burst", false, (*bench).burst},
+	{"latency", false, (*bench).latency},
+	{"admission", false, (*bench).admission},
+	{"creation", false, (*bench).creation},
+	{"start", false, (*bench).start},
+	{"memory", false, (*bench).memory}, // leaves most pods behind
 }
+
+// competitors are the parts of the cluster that would judge or run the pods of a
+// node that is made up, or work on their own.
+var competitors = []string{"cert-manager", "kube-proxy", "kubelet", "containerd", "kube-scheduler", "kube-controller-manager"}
 
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	log.SetLogger(logr.Discard()) // of libraries
@@ -53,17 +74,25 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 			return bareLoop(ctx, args[1:])
 		case informerCommand:
 			return stockInformer(ctx, args[1:])
+		case allowCommand:
+			return allowServer(ctx, args[1:])
 		case "table":
 			return again(strings.Join(args[1:], " "), out)
 		}
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	kubeconfig := flags.String("kubeconfig", "", "`file` that tells how to reach a cluster that nobody else uses")
-	reaper := flags.String("reaper", "bin/reaper", "`path` of the reaper program")
+	var s settings
+	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "`file` in the state folder of a local cluster that nobody else uses")
+	flags.StringVar(&s.reaper, "reaper", "bin/reaper", "`path` of the reaper program")
+	flags.StringVar(&s.webhook, "webhook", "bin/webhook", "`path` of the webhook program")
+	flags.StringVar(&s.imageArchive, "image-archive", "", "`file` with the image of both programs; default: its size is not measured")
 	scale := flags.String("scale", "default", "how much is measured: small, default or full")
 	selected := flags.String("rows", "", "`names` of the measurements to make, joined by commas; default: all")
 	results := flags.String("results", "bench/results.json", "`file` to write")
 	if err := command.Parse(flags, args, help, out); err != nil {
+		return err
+	}
+	if err := s.validate(); err != nil {
 		return err
 	}
 	sizes, err := sizesOf(*scale)
@@ -82,8 +111,9 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		if err == nil { // else the logs in it may tell why
 			_ = os.RemoveAll(folder)
 		}
+		_ = os.Remove(folder) // if there are none
 	}()
-	b, err := newBench(ctx, *kubeconfig, *reaper, folder, sizes, out)
+	b, err := newBench(ctx, s, folder, sizes, out)
 	if err != nil {
 		return err
 	}
@@ -94,6 +124,11 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	for _, row := range rows {
 		if !slices.Contains(names, row.name) {
 			continue
+		}
+		if !row.whole {
+			if err := b.quieten(); err != nil {
+				return err
+			}
 		}
 		figures, err := row.measure(b, ctx)
 		if err != nil {
@@ -109,25 +144,65 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return r.write(*results)
 }
 
-func newBench(ctx context.Context, kubeconfig, reaper, folder string, sizes sizes, out io.Writer) (*bench, error) {
-	c, err := connect(ctx, kubeconfig, folder)
+func (s settings) validate() error {
+	if s.kubeconfig == "" {
+		return errors.New("which cluster? give --kubeconfig")
+	}
+	for _, f := range []struct{ flag, path string }{{"reaper", s.reaper}, {"webhook", s.webhook}} {
+		if _, err := exec.LookPath(f.path); err != nil {
+			return fmt.Errorf("--%s: %w", f.flag, err)
+		}
+	}
+	if s.imageArchive != "" {
+		if _, err := os.Stat(s.imageArchive); err != nil {
+			return fmt.Errorf("--image-archive: %w", err)
+		}
+	}
+	return nil
+}
+
+func newBench(ctx context.Context, s settings, folder string, sizes sizes, out io.Writer) (*bench, error) {
+	local, err := kube.Connect(s.kubeconfig, "")
 	if err != nil {
 		return nil, err
 	}
-	version, err := exec.CommandContext(ctx, reaper, "--version").Output()
+	if _, err := local.Supervisor(); err != nil {
+		return nil, err
+	}
+	c, err := connect(ctx, s.kubeconfig, folder)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s for its version: %w", reaper, err)
+		return nil, err
+	}
+	version, err := exec.CommandContext(ctx, s.reaper, "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("asking %s for its version: %w", s.reaper, err)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	return &bench{
-		cluster: c, sizes: sizes, version: strings.TrimSpace(string(version)), out: out,
-		reaper:   contender{name: "reaper", program: reaper, args: []string{"--leader-elect=false"}},
+		cluster: c, local: local, sizes: sizes, version: strings.TrimSpace(string(version)), out: out,
+		reaper:   contender{name: "reaper", program: s.reaper, args: []string{"--leader-elect=false"}},
 		loop:     contender{name: loopCommand, program: self, args: []string{loopCommand}},
 		informer: contender{name: informerCommand, program: self, args: []string{informerCommand}},
+		webhook:  s.webhook, imageArchive: s.imageArchive,
 	}, nil
+}
+
+// quieten stops the parts of the cluster that would compete with what is
+// measured; `up` starts them again.
+func (b *bench) quieten() error {
+	if b.quiet {
+		return nil
+	}
+	for _, part := range competitors {
+		if err := b.local.Part("stop", part); err != nil {
+			return err
+		}
+	}
+	b.quiet = true
+	return nil
 }
 
 func selectRows(selected string) (names []string, err error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,47 @@ func TestRowsAreSelected(t *testing.T) {
 	}
 }
 
+func TestTheWholeClusterIsWantedFirst(t *testing.T) {
+	quiet := false
+	for _, row := range rows {
+		if row.whole && quiet {
+			t.Errorf("%s comes after a measurement that has parts of the cluster stopped", row.name)
+		}
+		if row.name == "kubelet" && !row.whole {
+			t.Error("the kubelet is stopped before it is measured")
+		}
+		quiet = quiet || !row.whole
+	}
+}
+
+func TestSettings(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := settings{kubeconfig: "kubeconfig", reaper: program, webhook: program, imageArchive: program}
+	for sentence, c := range map[string]struct {
+		change func(*settings)
+		fails  string // empty: it does not
+	}{
+		"all there":                {func(*settings) {}, ""},
+		"an image is not needed":   {func(s *settings) { s.imageArchive = "" }, ""},
+		"no cluster":               {func(s *settings) { s.kubeconfig = "" }, "--kubeconfig"},
+		"no reaper there":          {func(s *settings) { s.reaper = "nowhere/reaper" }, "--reaper: "},
+		"no webhook there":         {func(s *settings) { s.webhook = "nowhere/webhook" }, "--webhook: "},
+		"an image that is missing": {func(s *settings) { s.imageArchive = "nowhere.tar" }, "--image-archive: "},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			s := good
+			c.change(&s)
+			err := s.validate()
+			if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
+				t.Errorf("got %v, want %q", err, c.fails)
+			}
+		})
+	}
+}
+
 func TestEachIsFirstInTurn(t *testing.T) {
 	var order []bool
 	for i := range 4 {
@@ -36,11 +78,13 @@ func TestEachIsFirstInTurn(t *testing.T) {
 }
 
 func TestTheTable(t *testing.T) {
-	slow := &figure{Name: "time", Unit: "ms", Reach: new(1.2), Rounds: []round{{13, 10}, {150.4, 100}, {14, 10}}}
-	fast := &figure{Name: "rate", Unit: "1/s", Reach: new(0.9), Higher: true, Rounds: []round{{1000, 1000}}}
-	count := &figure{Name: "writes", Unit: "per pod", Reach: new(2.0), Counted: true, Rounds: []round{{2, 0}}}
+	slow := &figure{Name: "time", Baseline: "loop", Unit: "ms", Reach: new(1.2), Rounds: []round{{13, 10}, {150.4, 100}, {14, 10}}}
+	fast := &figure{Name: "rate", Baseline: "loop", Unit: "1/s", Reach: new(0.9), Higher: true, Rounds: []round{{1000, 1000}}}
+	count := &figure{Name: "writes", Baseline: "loop", Unit: "per pod", Reach: new(2.0), Absolute: true, Rounds: []round{{2, 0}}}
+	later := &figure{Name: "delay", Baseline: "loop", Unit: "ms", Reach: new(50.0), Difference: true, Rounds: []round{{1510, 1500}, {1440, 1500}, {1530, 1500}}}
 	record := &figure{Name: "size", Unit: "MiB", Rounds: []round{{36.25, 0}}}
-	r := report{Scale: "small", Figures: []*figure{slow, fast, count, record}}
+	alone := &figure{Name: "start", Unit: "ms", Reach: new(1000.0), Absolute: true, Rounds: []round{{900, 0}, {1100, 0}, {950, 0}}}
+	r := report{Scale: "small", Figures: []*figure{slow, fast, count, later, record, alone}}
 	for _, f := range r.Figures {
 		f.summarize()
 	}
@@ -58,7 +102,9 @@ func TestTheTable(t *testing.T) {
 		"| time | ms | 14 | 10 | 1.40 (1.30–1.50) | ≤ 1.20× | **no** |",
 		"| rate | 1/s | 1000 | 1000 | 1.00 (1.00–1.00) | ≥ 0.90× | yes |",
 		"| writes | per pod | 2 | 0 | – | ≤ 2 per pod | yes |",
-		"| size | MiB | 36.2 | 0 | – | – | – |",
+		"| delay | ms | 1510 | 1500 | +10 ms (-60 to +30) | ≤ +50 ms | yes |",
+		"| size | MiB | 36.2 | – | – | – | – |",
+		"| start | ms | 950 (900–1100) | – | – | ≤ 1000 ms | yes, in 2 of 3 rounds |",
 	}
 	if !slices.Equal(lines, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))

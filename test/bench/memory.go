@@ -3,41 +3,20 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"regexp"
 	"strconv"
 )
 
-// memory measures what a pod costs a process that watches: the growth of the
-// heap in use and of the resident memory between no pods, tracked pods, and
-// tracked pods beside others. Each is a process of its own.
+// memory measures what a pod costs a process that watches: the growth of its
+// memory between no pods, tracked pods, and tracked pods beside others. Each is a
+// process of its own. The others have no status, and weigh less in the baseline
+// than pods that run.
 func (b *bench) memory(ctx context.Context) ([]*figure, error) {
-	tracked, others := float64(b.sizes.Tracked), float64(b.sizes.Others)
-	baseline := "stock controller-runtime Pod informer"
-	f := func(name, unit string, reach *float64) *figure {
-		return &figure{Row: "memory", Name: name, Unit: unit, Baseline: baseline, Reach: reach}
-	}
-	perTracked := f(fmt.Sprintf("heap in use, per tracked pod (%.0f)", tracked), "B", new(0.25))
-	perTrackedAbsolute := f("heap in use, per tracked pod, in bytes", "B", new(2048.0))
-	perTrackedAbsolute.Counted = true
-	perOther := f(fmt.Sprintf("heap in use, per other pod (%.0f beside them)", others), "B", new(0.02))
-	resident := f(fmt.Sprintf("resident memory, %.0f tracked pods and %.0f others", tracked, others), "MiB", new(0.25))
-	idle := f("resident memory, no pods", "MiB", nil)
-
-	if err := b.cluster.clear(ctx); err != nil {
-		return nil, err
-	}
-	var samples [3]map[bool][]footprint // by population, reaper or not
-	for population := range samples {
-		samples[population] = map[bool][]footprint{}
-		var err error
-		switch population {
-		case 1:
-			_, err = b.cluster.create(ctx, "tracked", b.sizes.Tracked, true, true)
-		case 2:
-			_, err = b.cluster.create(ctx, "other", b.sizes.Others, false, true)
-		}
-		if err != nil {
+	tracked, others := b.sizes.Tracked, b.sizes.Others
+	samples := [populations]map[bool][]footprint{} // by who is in the cluster; of the reaper or not
+	for p := range samples {
+		samples[p] = map[bool][]footprint{}
+		if err := b.populate(ctx, population(p)); err != nil {
 			return nil, err
 		}
 		for i := range b.sizes.Rounds {
@@ -47,76 +26,123 @@ func (b *bench) memory(ctx context.Context) ([]*figure, error) {
 					who = b.reaper
 				}
 				m, err := b.footprint(ctx, who)
-				samples[population][reaper] = append(samples[population][reaper], m)
+				samples[p][reaper] = append(samples[p][reaper], m)
 				return err
 			})
 			if err != nil {
 				return nil, err
 			}
 		}
-		b.say("memory with population %d: reaper %v; informer %v", population, samples[population][true], samples[population][false])
+		b.say("memory with %s: reaper %v; informer %v", population(p), samples[p][true], samples[p][false])
 	}
+
+	f := func(name, unit string, reach float64) *figure {
+		return &figure{Row: "memory", Name: name, Unit: unit, Baseline: "stock controller-runtime Pod informer", Reach: &reach}
+	}
+	bytesEach := f(fmt.Sprintf("live heap, per tracked pod (%d), in bytes", tracked), "B", 2048)
+	bytesEach.Absolute = true
+	live := f("live heap, per tracked pod", "B", 0.25)
+	inUse := f("heap in use, with its free room, per tracked pod", "B", 0.25)
+	other := f(fmt.Sprintf("live heap, per other pod (%d beside them)", others), "B", 0.02)
+	resident := f("resident memory with all of them, just after the list", "MiB", 0.25)
+	idle := f("resident memory, no pods", "MiB", 0)
+	idle.Reach = nil
 	for i := range b.sizes.Rounds {
-		per := func(reaper bool, from, to int, pods float64) float64 {
-			return (samples[to][reaper][i].heap - samples[from][reaper][i].heap) / pods
+		grown := func(reaper bool, from, to population, of func(footprint) float64, pods int) float64 {
+			return (of(samples[to][reaper][i]) - of(samples[from][reaper][i])) / float64(pods)
 		}
-		perTracked.add(per(true, 0, 1, tracked), per(false, 0, 1, tracked))
-		perTrackedAbsolute.add(per(true, 0, 1, tracked), per(false, 0, 1, tracked))
-		perOther.add(per(true, 1, 2, others), per(false, 1, 2, others))
-		resident.add(samples[2][true][i].resident/(1<<20), samples[2][false][i].resident/(1<<20))
-		idle.add(samples[0][true][i].resident/(1<<20), samples[0][false][i].resident/(1<<20))
+		add := func(f *figure, from, to population, of func(footprint) float64, pods int) {
+			f.add(grown(true, from, to, of, pods), grown(false, from, to, of, pods))
+		}
+		add(bytesEach, nobody, trackedOnly, footprint.liveHeap, tracked)
+		add(live, nobody, trackedOnly, footprint.liveHeap, tracked)
+		add(inUse, nobody, trackedOnly, footprint.heapInUse, tracked)
+		add(other, trackedOnly, everybody, footprint.liveHeap, others)
+		resident.add(samples[everybody][true][i].resident/(1<<20), samples[everybody][false][i].resident/(1<<20))
+		idle.add(samples[nobody][true][i].resident/(1<<20), samples[nobody][false][i].resident/(1<<20))
 	}
-	return []*figure{perTrackedAbsolute, perTracked, perOther, resident, idle}, b.cluster.clear(ctx)
+	return []*figure{bytesEach, live, inUse, other, resident, idle}, nil
+}
+
+// population is which pods are in the cluster.
+type population int
+
+const (
+	nobody population = iota
+	trackedOnly
+	everybody
+	populations
+)
+
+func (p population) String() string {
+	return [...]string{"no pods", "tracked pods", "tracked and other pods"}[p]
+}
+
+// populate adds the pods of the population to those of the one before.
+func (b *bench) populate(ctx context.Context, p population) (err error) {
+	switch p {
+	case nobody:
+		err = b.clear(ctx)
+	case trackedOnly:
+		_, err = b.cluster.create(ctx, kind{prefix: "tracked", tracked: true, owned: true, status: running}, b.sizes.Tracked)
+	case everybody:
+		_, err = b.cluster.create(ctx, kind{prefix: "other", owned: true}, b.sizes.Others)
+	}
+	return err
 }
 
 // footprint is a process's memory in bytes.
-type footprint struct{ heap, resident float64 }
+type footprint struct{ live, inUse, resident float64 }
 
-// footprint starts the contender and reads its metrics until its heap has been
-// collected a few times: the smallest heap of these holds the least garbage.
-func (b *bench) footprint(ctx context.Context, who contender) (footprint, error) {
-	p, err := b.cluster.start(ctx, who)
-	if err != nil {
-		return footprint{}, err
-	}
-	defer p.stop()
-	m := footprint{heap: math.Inf(1)}
-	const collections, patience = 6, 5000
-	first := math.NaN()
-	for range patience {
-		metrics, err := get(ctx, "http://"+p.metrics+"/metrics")
-		if err != nil {
-			return m, fmt.Errorf("%s: %w", who.name, err)
-		}
-		cycles, err := gauge(metrics, "go_gc_duration_seconds_count")
-		if err != nil {
-			return m, err
-		}
-		if math.IsNaN(first) {
-			first = cycles
-		}
-		heap, err := gauge(metrics, "go_memstats_heap_inuse_bytes")
-		if err != nil {
-			return m, err
-		}
-		if cycles > first {
-			m.heap = min(m.heap, heap)
-		}
-		if m.resident, err = gauge(metrics, "process_resident_memory_bytes"); err != nil {
-			return m, err
-		}
-		if cycles-first >= collections {
-			return m, nil
-		}
-	}
-	return m, fmt.Errorf("the heap of the %s was not collected %d times", who.name, collections)
+func (f footprint) liveHeap() float64  { return f.live }
+func (f footprint) heapInUse() float64 { return f.inUse }
+
+// String shows MiB.
+func (f footprint) String() string {
+	const mib = 1 << 20
+	return fmt.Sprintf("%.1f live, %.1f in use, %.1f resident", f.live/mib, f.inUse/mib, f.resident/mib)
 }
 
-// gauge is the value of a metric without labels.
-func gauge(metrics, name string) (float64, error) {
-	match := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(metrics)
+// footprint starts the contender and reads its memory once it has its list. What
+// the heap holds after a collection lives; what is in use beside that is room
+// between them. Twice, because what a pool held goes with the second. The
+// resident memory is read before, as it would be without anybody asking.
+func (b *bench) footprint(ctx context.Context, who contender) (m footprint, err error) {
+	var profiles string
+	if err := freeAddresses(&profiles); err != nil {
+		return m, err
+	}
+	who.args = append(append([]string(nil), who.args...), "--pprof-addr="+profiles)
+	p, err := b.cluster.start(ctx, who)
+	if err != nil {
+		return m, err
+	}
+	defer p.stop()
+	metrics, err := get(ctx, "http://"+p.metrics+"/metrics")
+	if err != nil {
+		return m, fmt.Errorf("%s: %w", who.name, err)
+	}
+	if m.resident, err = numberIn(metrics, `process_resident_memory_bytes (\S+)`); err != nil {
+		return m, err
+	}
+	var heap string
+	for range 2 {
+		if heap, err = get(ctx, "http://"+profiles+"/debug/pprof/heap?gc=1&debug=1"); err != nil {
+			return m, fmt.Errorf("%s: %w", who.name, err)
+		}
+	}
+	if m.live, err = numberIn(heap, `# HeapAlloc = (\d+)`); err != nil {
+		return m, err
+	}
+	m.inUse, err = numberIn(heap, `# HeapInuse = (\d+)`)
+	return m, err
+}
+
+// numberIn is the number in the first line of the text that is like the pattern.
+func numberIn(text, pattern string) (float64, error) {
+	match := regexp.MustCompile(`(?m)^` + pattern + `$`).FindStringSubmatch(text)
 	if match == nil {
-		return 0, fmt.Errorf("there is no metric %s", name)
+		return 0, fmt.Errorf("no line is like %q", pattern)
 	}
 	return strconv.ParseFloat(match[1], 64)
 }

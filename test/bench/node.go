@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
@@ -38,9 +40,7 @@ const writers = 16
 
 // startNode watches until ctx ends. resourceVersion is where the watch begins.
 func startNode(ctx context.Context, clients kubernetes.Interface, resourceVersion string, acknowledges bool) (*node, error) {
-	watcher, err := clients.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{
-		LabelSelector: essential.Label, ResourceVersion: resourceVersion, AllowWatchBookmarks: true,
-	})
+	watcher, err := watchPods(ctx, clients, namespace, essential.Label, resourceVersion)
 	if err != nil {
 		return nil, fmt.Errorf("watching the node's pods: %w", err)
 	}
@@ -55,15 +55,24 @@ func startNode(ctx context.Context, clients kubernetes.Interface, resourceVersio
 	return n, nil
 }
 
+// watchPods watches from there on, and goes on where it was if the API server
+// ends the watch: it does that to those that are slow, on a busy machine.
+func watchPods(ctx context.Context, clients kubernetes.Interface, namespace, selector, resourceVersion string) (watch.Interface, error) {
+	return watchtools.NewRetryWatcherWithContext(ctx, resourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.LabelSelector = selector
+			return clients.CoreV1().Pods(namespace).Watch(ctx, options)
+		},
+	})
+}
+
 func (n *node) watch(ctx context.Context, watcher watch.Interface) {
 	defer watcher.Stop()
 	for event := range watcher.ResultChan() {
 		now := time.Now()
 		switch object := event.Object.(type) {
 		case *corev1.Pod:
-			if event.Type != watch.Bookmark {
-				n.note(event.Type, object, now)
-			}
+			n.note(event.Type, object, now)
 		default:
 			n.fail(fmt.Errorf("the node's watch: %w", apierrors.FromObject(object)))
 		}

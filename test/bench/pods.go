@@ -83,6 +83,12 @@ func running(p *corev1.Pod) {
 
 func completed(p *corev1.Pod) { terminate(p, "main", 0, "Completed") }
 
+// done is both at once, of a pod that nobody watched meanwhile.
+func done(p *corev1.Pod) {
+	running(p)
+	completed(p)
+}
+
 // acknowledged is what a kubelet writes once the stop has ended the sidecar.
 func acknowledged(p *corev1.Pod) {
 	terminate(p, "proxy", 143, "Error")

@@ -81,13 +81,3 @@ func TestAReviewHasItsSize(t *testing.T) {
 		}
 	}
 }
-
-func TestGauge(t *testing.T) {
-	const metrics = "# HELP a_b x\na_b_more 1\na_b 2.5e+06\n"
-	if got, err := gauge(metrics, "a_b"); err != nil || got != 2.5e6 {
-		t.Errorf("got %v, %v", got, err)
-	}
-	if got, err := gauge(metrics, "a"); err == nil {
-		t.Errorf("got %v of a metric that is not there", got)
-	}
-}

@@ -40,14 +40,32 @@ func (r *report) print(out io.Writer) {
 	line("figure", "unit", "here", "baseline", "ratio (spread)", "reach", "reached")
 	line("---", "---", "---", "---", "---", "---", "---")
 	for _, f := range r.Figures {
-		line(f.Name, f.Unit, number(f.Own.Median), number(f.Base.Median), f.ratio(), f.reach(), f.verdict())
+		line(f.Name, f.Unit, f.own(), f.base(), f.ratio(), f.reach(), f.verdict())
 	}
 	table.Flush()
+}
+
+// own shows the spread where no ratio will.
+func (f *figure) own() string {
+	if f.Baseline != "" || f.Own.Min == f.Own.Max {
+		return number(f.Own.Median)
+	}
+	return fmt.Sprintf("%s (%s–%s)", number(f.Own.Median), number(f.Own.Min), number(f.Own.Max))
+}
+
+func (f *figure) base() string {
+	if f.Baseline == "" {
+		return "–"
+	}
+	return number(f.Base.Median)
 }
 
 func (f *figure) ratio() string {
 	if f.Ratio == (spread{}) {
 		return "–"
+	}
+	if f.Difference {
+		return fmt.Sprintf("%s %s (%s to %s)", signed(f.More.Median), f.Unit, signed(f.More.Min), signed(f.More.Max))
 	}
 	return fmt.Sprintf("%.2f (%.2f–%.2f)", f.Ratio.Median, f.Ratio.Min, f.Ratio.Max)
 }
@@ -60,21 +78,27 @@ func (f *figure) reach() string {
 	if f.Higher {
 		sign = "≥"
 	}
-	if f.Counted {
+	if f.Absolute {
 		of = " " + f.Unit
+	}
+	if f.Difference {
+		return fmt.Sprintf("%s %s %s", sign, signed(*f.Reach), f.Unit)
 	}
 	return fmt.Sprintf("%s %s%s", sign, number(*f.Reach), of)
 }
 
 func (f *figure) verdict() string {
+	text := string(f.Verdict)
 	switch f.Verdict {
 	case "":
 		return "–"
 	case missed:
-		return "**no**"
-	default:
-		return string(f.Verdict)
+		text = "**no**"
 	}
+	if f.Agree < len(f.Rounds) {
+		text += fmt.Sprintf(", in %d of %d rounds", f.Agree, len(f.Rounds))
+	}
+	return text
 }
 
 // again prints the table of a results file, and works out anew what its rounds
@@ -93,6 +117,13 @@ func again(path string, out io.Writer) error {
 	}
 	r.print(out)
 	return r.write(path)
+}
+
+func signed(v float64) string {
+	if v > 0 {
+		return "+" + number(v)
+	}
+	return number(v)
 }
 
 // number shows three digits that matter, and all of a whole number.

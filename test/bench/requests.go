@@ -1,124 +1,156 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
-	"regexp"
-	"strconv"
+	"io"
+	"os"
 	"strings"
 	"time"
 )
 
-// requests are what the API server has been asked, by "VERB resource/subresource",
-// as it counts itself. Nobody else patches statuses, deletes single pods, writes
-// events or reads pods by name while a burst is measured.
-type requests map[string]float64
+// requests are what the contenders have asked of the API server, by
+// "verb resource/subresource", as its audit log has it.
+type requests map[string]int
 
-var (
-	requestLine = regexp.MustCompile(`^apiserver_request_total\{(.*)\} ([0-9.e+]+)$`)
-	labelPair   = regexp.MustCompile(`([a-z_]+)="([^"]*)"`)
-)
+// audit reads the log that the API server keeps by audit.yaml, from where it
+// has been read up to.
+type audit struct {
+	path   string
+	offset int64
+}
 
-func parseRequests(metrics string) (requests, error) {
-	counts := requests{}
-	for line := range strings.Lines(metrics) {
-		match := requestLine.FindStringSubmatch(strings.TrimSpace(line))
-		if match == nil {
-			continue
-		}
-		labels := map[string]string{}
-		for _, pair := range labelPair.FindAllStringSubmatch(match[1], -1) {
-			labels[pair[1]] = pair[2]
-		}
-		count, err := strconv.ParseFloat(match[2], 64)
-		if err != nil {
-			return nil, fmt.Errorf("reading the API server's metrics: %w", err)
-		}
-		what := labels["resource"]
-		if labels["subresource"] != "" {
-			what += "/" + labels["subresource"]
-		}
-		counts[labels["verb"]+" "+what] += count // of all codes, groups and scopes
+// check fails when the API server keeps no log.
+func (a *audit) check() error {
+	if _, err := os.Stat(a.path); err != nil {
+		return fmt.Errorf("the cluster is not up with --audit=test/bench/audit.yaml: %w", err)
 	}
-	if len(counts) == 0 {
-		return nil, fmt.Errorf("the API server's metrics do not count requests")
+	return nil
+}
+
+// next are the requests that have been written down since the last call.
+func (a *audit) next() (requests, error) {
+	file, err := os.Open(a.path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.NewSectionReader(file, a.offset, 1<<40))
+	if err != nil {
+		return nil, err
+	}
+	content = content[:bytes.LastIndexByte(content, '\n')+1] // the rest is being written
+	a.offset += int64(len(content))
+	return parseAudit(content)
+}
+
+func parseAudit(content []byte) (requests, error) {
+	counts := requests{}
+	for line := range bytes.Lines(content) {
+		var event struct {
+			Verb      string
+			ObjectRef *struct{ Resource, Subresource string }
+		}
+		if err := json.Unmarshal(line, &event); err != nil {
+			return nil, fmt.Errorf("reading the audit log: %w", err)
+		}
+		what := event.Verb
+		if o := event.ObjectRef; o != nil { // else it asked what the API server can do
+			what += " " + o.Resource
+			if o.Subresource != "" {
+				what += "/" + o.Subresource
+			}
+		}
+		counts[what]++
 	}
 	return counts, nil
 }
 
-func (c *cluster) requests(ctx context.Context) (requests, error) {
-	body, err := c.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("getting the API server's metrics: %w", err)
-	}
-	return parseRequests(string(body))
-}
+// quiet is how long nobody may have asked for anything until all is done: events
+// come after the writes that they tell of, and one that failed is sent again
+// after half a second.
+const quiet = 600 * time.Millisecond
 
-// settle waits until no events come any more: they are sent after the writes
-// that they tell of.
-func (c *cluster) settle(ctx context.Context) error {
-	last := -1.0
-	for {
-		now, err := c.requests(ctx)
-		if err != nil {
-			return err
-		}
-		events := now["POST events"] + now["PATCH events"]
-		if events == last {
-			return nil
-		}
-		last = events
+// settle waits until nothing is asked any more, and returns what was asked since
+// the last time that somebody looked.
+func (a *audit) settle(ctx context.Context) (requests, error) {
+	sum, err := a.next()
+	for err == nil {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
+			return nil, fmt.Errorf("waiting for the last requests: %w", ctx.Err())
+		case <-time.After(quiet):
 		}
+		var more requests
+		if more, err = a.next(); len(more) == 0 {
+			break
+		}
+		sum.add(more)
+	}
+	return sum, err
+}
+
+func (r requests) add(more requests) {
+	for what, count := range more {
+		r[what] += count
 	}
 }
 
-func (r requests) since(before requests) requests {
-	d := requests{}
+// count is how often something was asked whose verb and resource match.
+func (r requests) count(matches func(verb, resource string) bool) (sum float64) {
 	for what, count := range r {
-		if count -= before[what]; count != 0 {
-			d[what] = count
+		verb, resource, _ := strings.Cut(what, " ")
+		resource, _, _ = strings.Cut(resource, "/")
+		if matches(verb, resource) {
+			sum += float64(count)
 		}
 	}
-	return d
+	return sum
+}
+
+func isRead(verb, resource string) bool { return verb == "get" && resource != "" }
+func isFollow(verb, _ string) bool      { return verb == "list" || verb == "watch" }
+func isEvent(_, resource string) bool   { return resource == "events" }
+
+// isWrite holds for what is left: a request of a new kind counts as one.
+func isWrite(verb, resource string) bool {
+	return resource != "" && !isRead(verb, resource) && !isFollow(verb, resource) && !isEvent(verb, resource)
 }
 
 // requestFigures are the requests for each reaped pod.
-type requestFigures struct{ writes, events, unowned, reads *figure }
+type requestFigures struct{ writes, events, unowned, reads, follows *figure }
 
 func newRequestFigures() *requestFigures {
 	f := func(name string, reach *float64) *figure {
-		return &figure{Row: "requests", Name: name, Unit: "per reaped pod", Baseline: "bare client-go loop", Counted: true, Reach: reach}
+		return &figure{Row: "requests", Name: name, Unit: "per reaped pod", Baseline: "bare client-go loop", Absolute: true, Reach: reach}
 	}
-	return &requestFigures{
-		writes:  f("writes of pods", new(2.0)),
-		events:  f("writes of events, pods of Jobs", nil),
-		unowned: f("writes of events, pods without an owner", new(1.0)),
-		reads:   f("reads of single pods and namespaces", new(0.0)),
+	figures := &requestFigures{
+		writes:  f("writes of anything but events", new(2.0)),
+		events:  f("events, pods of Jobs", new(1.0)),
+		unowned: f("events, pods without an owner", new(1.0)),
+		reads:   f("reads of single objects", new(0.0)),
+		follows: f("lists and watches", nil),
 	}
+	figures.follows.Unit = "per process"
+	return figures
 }
 
 func (f *requestFigures) add(own, base requests, pods int, owned bool) {
-	per := float64(pods)
-	count := func(to *figure, what ...string) {
-		var o, b float64
-		for _, w := range what {
-			o, b = o+own[w], b+base[w]
-		}
-		to.add(o/per, b/per)
+	per := func(pods int, to *figure, matches func(verb, resource string) bool) {
+		to.add(own.count(matches)/float64(pods), base.count(matches)/float64(pods))
 	}
 	events := f.unowned
 	if owned {
 		events = f.events
 	}
-	count(events, "POST events", "PATCH events", "PUT events")
-	count(f.writes, "PATCH pods/status", "DELETE pods", "PATCH pods")
-	count(f.reads, "GET pods", "GET pods/status", "GET namespaces")
+	per(pods, events, isEvent)
+	per(pods, f.writes, isWrite)
+	per(pods, f.reads, isRead)
+	per(1, f.follows, isFollow)
 }
 
 func (f *requestFigures) figures() []*figure {
-	return []*figure{f.writes, f.unowned, f.events, f.reads}
+	return []*figure{f.writes, f.unowned, f.events, f.reads, f.follows}
 }

@@ -1,60 +1,72 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-const metricsBefore = `# HELP apiserver_request_total [STABLE] Counter of apiserver requests
-apiserver_request_total{code="200",component="apiserver",dry_run="",group="",resource="pods",scope="resource",subresource="status",verb="PATCH",version="v1"} 3
-apiserver_request_total{code="409",component="apiserver",dry_run="",group="",resource="pods",scope="resource",subresource="status",verb="PATCH",version="v1"} 1
-apiserver_request_total{code="200",component="apiserver",dry_run="",group="",resource="pods",scope="resource",subresource="",verb="DELETE",version="v1"} 7
-apiserver_request_duration_seconds_count{resource="pods",verb="DELETE"} 99
+// auditLines are as the API server writes them, shortened.
+const auditLines = `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/bench/pods/a/status","verb":"patch","objectRef":{"resource":"pods","namespace":"bench","name":"a","apiVersion":"v1","subresource":"status"},"responseStatus":{"code":200}}
+{"stage":"ResponseComplete","requestURI":"/api/v1/namespaces/bench/pods/a/status","verb":"patch","objectRef":{"resource":"pods","name":"a","subresource":"status"},"responseStatus":{"code":409}}
+{"stage":"ResponseComplete","requestURI":"/api/v1/namespaces/bench/pods/a","verb":"delete","objectRef":{"resource":"pods","name":"a"}}
+{"stage":"ResponseComplete","requestURI":"/apis/events.k8s.io/v1/namespaces/bench/events","verb":"create","objectRef":{"resource":"events","apiGroup":"events.k8s.io"}}
+{"stage":"ResponseComplete","requestURI":"/api/v1/namespaces/bench/pods/a","verb":"get","objectRef":{"resource":"pods","name":"a"}}
+{"stage":"ResponseComplete","requestURI":"/api/v1/pods?watch=true","verb":"watch","objectRef":{"resource":"pods"}}
+{"stage":"ResponseComplete","requestURI":"/apis","verb":"get"}
 `
 
-const metricsAfter = `apiserver_request_total{code="200",component="apiserver",dry_run="",group="",resource="pods",scope="resource",subresource="status",verb="PATCH",version="v1"} 1.3e+01
-apiserver_request_total{code="409",component="apiserver",dry_run="",group="",resource="pods",scope="resource",subresource="status",verb="PATCH",version="v1"} 2
-apiserver_request_total{code="200",component="apiserver",dry_run="",group="",resource="pods",scope="resource",subresource="",verb="DELETE",version="v1"} 7
-apiserver_request_total{code="201",component="apiserver",dry_run="",group="events.k8s.io",resource="events",scope="resource",subresource="",verb="POST",version="v1"} 20
-`
+var auditCounts = requests{"patch pods/status": 2, "delete pods": 1, "create events": 1, "get pods": 1, "watch pods": 1, "get": 1}
 
-func TestRequestsAreCounted(t *testing.T) {
-	before, err := parseRequests(metricsBefore)
-	if err != nil {
-		t.Fatal(err)
+func TestTheAuditLogIsReadOnceAndByLines(t *testing.T) {
+	a := audit{path: filepath.Join(t.TempDir(), "audit.log")}
+	if err := a.check(); err == nil || !strings.Contains(err.Error(), "--audit=") {
+		t.Errorf("without a log: %v", err)
 	}
-	if diff := cmp.Diff(requests{"PATCH pods/status": 4, "DELETE pods": 7}, before); diff != "" {
-		t.Errorf("before (-want +got):\n%s", diff)
-	}
-	after, err := parseRequests(metricsAfter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	since := after.since(before)
-	if diff := cmp.Diff(requests{"PATCH pods/status": 11, "POST events": 20}, since); diff != "" {
-		t.Errorf("since (-want +got):\n%s", diff)
-	}
-	f := newRequestFigures()
-	f.add(since, requests{"PATCH pods/status": 10, "GET pods": 5}, 10, true)
-	f.add(since, requests{}, 10, false)
-	for name, c := range map[string]struct {
-		figure *figure
-		want   round
-	}{
-		"writes":                 {f.writes, round{1.1, 1}},
-		"reads":                  {f.reads, round{0, 0.5}},
-		"events of pods of Jobs": {f.events, round{2, 0}},
-		"events of other pods":   {f.unowned, round{2, 0}},
-	} {
-		if got := c.figure.Rounds[0]; got != c.want {
-			t.Errorf("%s: %v, want %v", name, got, c.want)
+	half := len(auditLines) / 2
+	got := requests{}
+	for _, part := range []string{auditLines[:half], auditLines[half:], ""} {
+		file, err := os.OpenFile(a.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if _, err := file.WriteString(part); err != nil {
+			t.Fatal(err)
+		}
+		file.Close()
+		next, err := a.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.add(next)
+	}
+	if diff := cmp.Diff(auditCounts, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got, err := parseAudit([]byte("no JSON\n")); err == nil {
+		t.Errorf("counted %v", got)
 	}
 }
 
-func TestMetricsWithoutRequestsAreAnError(t *testing.T) {
-	if counts, err := parseRequests("go_goroutines 7\n"); err == nil {
-		t.Errorf("counted %v", counts)
+func TestRequestsPerPod(t *testing.T) {
+	f := newRequestFigures()
+	f.add(auditCounts, requests{"patch pods/status": 1, "delete pods": 1, "list pods": 1}, 2, true)
+	f.add(requests{"create events": 6, "get": 9, "patch leases": 2}, requests{"get namespaces": 1}, 2, false)
+	for name, c := range map[string]struct {
+		figure *figure
+		want   []round
+	}{
+		"writes, whatever is written":      {f.writes, []round{{1.5, 1}, {1, 0}}},
+		"reads, but not of what there is":  {f.reads, []round{{0.5, 0}, {0, 0.5}}},
+		"events of pods of Jobs":           {f.events, []round{{0.5, 0}}},
+		"events of other pods":             {f.unowned, []round{{3, 0}}},
+		"lists and watches, not for a pod": {f.follows, []round{{1, 1}, {0, 0}}},
+	} {
+		if diff := cmp.Diff(c.want, c.figure.Rounds); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }

@@ -11,27 +11,37 @@ import (
 type sizes struct {
 	Rounds    int   `json:"rounds"`
 	Burst     int   `json:"burst"`     // pods that have completed at once, to be stopped and deleted
+	Unowned   int   `json:"unowned"`   // the same without an owner, for the count of requests
 	AtOnce    []int `json:"atOnce"`    // pods that complete at once, to be stopped
+	Crowded   []int `json:"crowded"`   // those of them that are measured with idle pods beside them too
 	Singles   int   `json:"singles"`   // how often one pod alone completes, in each round
 	Tracked   int   `json:"tracked"`   // pods in the memory of the watchers
 	Others    int   `json:"others"`    // pods beside them that nobody asked for
+	Starts    int   `json:"starts"`    // of each program in a round
 	Reviews   int   `json:"reviews"`   // admission requests of a round, of the smallest pod
 	PodSizes  []int `json:"podSizes"`  // bytes of a pod under admission
 	Reviewers int   `json:"reviewers"` // that ask at the same time
+	Acts      int   `json:"acts"`      // how often one main alone ends on the real kubelet, in each round
+	Crowd     int   `json:"crowd"`     // mains of each kind that end at once there
+	Creations int   `json:"creations"` // pods created for each handler in a round
+	Creators  int   `json:"creators"`  // that create at the same time
 }
 
 var scales = map[string]sizes{
 	"small": {
-		Rounds: 5, Burst: 300, AtOnce: []int{1, 100}, Singles: 50, Tracked: 1000, Others: 5000,
+		Rounds: 5, Burst: 300, Unowned: 50, AtOnce: []int{1, 100}, Crowded: []int{1, 100}, Singles: 50, Tracked: 1000, Others: 5000, Starts: 2,
 		Reviews: 1000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
+		Acts: 5, Crowd: 10, Creations: 200, Creators: 4,
 	},
 	"default": {
-		Rounds: 5, Burst: 1000, AtOnce: []int{1, 100, 1000}, Singles: 100, Tracked: 2000, Others: 10000,
+		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{1, 100}, Singles: 100, Tracked: 10000, Others: 50000, Starts: 4,
 		Reviews: 4000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
+		Acts: 5, Crowd: 15, Creations: 400, Creators: 4,
 	},
 	"full": {
-		Rounds: 5, Burst: 5000, AtOnce: []int{1, 100, 1000}, Singles: 200, Tracked: 20000, Others: 100000,
+		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{1, 100, 1000}, Singles: 200, Tracked: 50000, Others: 250000, Starts: 10,
 		Reviews: 20000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
+		Acts: 10, Crowd: 34, Creations: 2000, Creators: 4,
 	},
 }
 

@@ -22,11 +22,12 @@ type results struct {
 }
 
 type figure struct {
-	Row     string   `json:"row"`
-	Name    string   `json:"name"`
-	Reach   *float64 `json:"reach"`
-	Counted bool     `json:"counted"`
-	Rounds  []struct {
+	Row        string   `json:"row"`
+	Name       string   `json:"name"`
+	Reach      *float64 `json:"reach"`
+	Absolute   bool     `json:"absolute"`
+	Difference bool     `json:"difference"` // the goal is no ratio
+	Rounds     []struct {
 		Own  float64 `json:"own"`
 		Base float64 `json:"base"`
 	} `json:"rounds"`
@@ -75,7 +76,7 @@ func rows(figures []figure) (names []string) {
 // compared are a row's figures that have a ratio: not those that are counted.
 func compared(figures []figure, row string) (list []figure) {
 	for _, f := range figures {
-		if f.Row == row && !f.Counted && len(f.ratios()) > 0 {
+		if f.Row == row && !f.Absolute && len(f.ratios()) > 0 {
 			list = append(list, f)
 		}
 	}
@@ -113,7 +114,7 @@ func drawRow(name string, figures []figure, file string) error {
 		}
 		scatter.GlyphStyle = draw.GlyphStyle{Color: plotutil.Color(2), Radius: vg.Points(3), Shape: draw.CircleGlyph{}}
 		p.Add(scatter)
-		if f.Reach != nil {
+		if f.Reach != nil && !f.Difference {
 			goal, err := plotter.NewLine(plotter.XYs{{X: *f.Reach, Y: y - 0.3}, {X: *f.Reach, Y: y + 0.3}})
 			if err != nil {
 				return err

@@ -9,7 +9,7 @@ import (
 
 const example = `{"figures": [
   {"row": "latency", "name": "one at once", "reach": 1.2, "rounds": [{"own": 13, "base": 10}, {"own": 12, "base": 10}]},
-  {"row": "requests", "name": "writes", "counted": true, "rounds": [{"own": 2, "base": 2}]},
+  {"row": "requests", "name": "writes", "absolute": true, "rounds": [{"own": 2, "base": 2}]},
   {"row": "memory", "name": "nothing to compare with", "rounds": [{"own": 2, "base": 0}]}
 ]}`
 
