@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	eventsv1 "k8s.io/api/events/v1"
@@ -19,14 +20,20 @@ import (
 	"k8s.io/client-go/tools/reference"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 const (
 	// maxEvents is how many events can wait: two for each of ten thousand pods
 	// that complete at once, some 30 MiB.
 	maxEvents = 20_000
-	// eventSenders is how many events are under way. Two keep up with the stops.
+	// eventSenders is how many events are under way.
 	eventSenders = 2
+	// pause is how long no pod may have been worked on before an event is sent,
+	// unless that has waited for maxWait: somebody waits for a stop, and what an
+	// event costs the API server is about what a stop does.
+	pause   = 10 * time.Millisecond
+	maxWait = 30 * time.Second
 	// lastMoment is how long a process that ends goes on sending: the pods'
 	// conditions say the same.
 	lastMoment = 3 * time.Second
@@ -37,11 +44,13 @@ var eventRetries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Ste
 
 // outbox is the recorder of events. client-go's sends every event at once, from a
 // goroutine of its own: in a burst, the pods that have yet to be stopped would wait
-// behind the events about those that are.
+// behind the events about those that are. Here they are sent when the pods' turn is
+// over.
 type outbox struct {
 	client   client.Client
 	instance string
 	queue    chan *eventsv1.Event
+	worked   atomic.Int64 // when a pod was last worked on, in Unix nanoseconds
 	dropped  func()
 }
 
@@ -105,6 +114,7 @@ func (o *outbox) open(ctx context.Context) (closeBox func()) {
 			for {
 				select {
 				case event := <-o.queue:
+					o.awaitTurn(event, closing)
 					o.send(ctx, event)
 				case <-closing:
 					o.empty(ctx)
@@ -119,6 +129,31 @@ func (o *outbox) open(ctx context.Context) (closeBox func()) {
 		senders.Wait()
 		timer.Stop()
 		cancel()
+	}
+}
+
+// during has events wait while next works.
+func (o *outbox) during(next reconcile.Reconciler) reconcile.Reconciler {
+	return reconcile.Func(func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+		o.worked.Store(time.Now().UnixNano())
+		defer func() { o.worked.Store(time.Now().UnixNano()) }()
+		return next.Reconcile(ctx, request)
+	})
+}
+
+// awaitTurn returns when the event may be sent, or when the outbox is closed.
+func (o *outbox) awaitTurn(event *eventsv1.Event, closing <-chan struct{}) {
+	for {
+		now := time.Now()
+		remaining := min(time.Unix(0, o.worked.Load()).Add(pause).Sub(now), event.EventTime.Add(maxWait).Sub(now))
+		if remaining <= 0 {
+			return
+		}
+		select {
+		case <-time.After(remaining):
+		case <-closing:
+			return
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 // mail is an outbox with a client that hands every event to arrive.
@@ -106,6 +107,53 @@ func TestFewEventsAreUnderWay(t *testing.T) {
 			t.Errorf("%d events arrived, %d were dropped", arrived, m.dropped.Load())
 		}
 	})
+}
+
+func TestEventsWaitForTheirTurn(t *testing.T) {
+	for name, c := range map[string]struct {
+		work time.Duration // one pod after the other, for so long
+		want time.Duration // after the event
+	}{
+		"when nothing is to be done":     {0, 0},
+		"as long as pods are worked on":  {2 * time.Second, 2*time.Second + pause},
+		"but not for ever":               {time.Hour, maxWait},
+		"a pod of its own is done first": {time.Millisecond, time.Millisecond + pause},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMail(t)
+				posted := time.Now()
+				waited := time.Duration(-1)
+				m.arrive = func(context.Context, *eventsv1.Event) error {
+					waited = time.Since(posted)
+					return nil
+				}
+				work := m.during(reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) {
+					time.Sleep(time.Millisecond)
+					return reconcile.Result{}, nil
+				}))
+				closeBox := m.open(t.Context())
+				time.Sleep(time.Minute)
+				posted = time.Now()
+				for first := true; time.Since(posted) < c.work; first = false {
+					if first {
+						m.post(1)
+					}
+					if _, err := work.Reconcile(t.Context(), reconcile.Request{}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.work == 0 {
+					m.post(1)
+				}
+				time.Sleep(time.Minute)
+				closeBox()
+				if waited != c.want {
+					t.Errorf("waited %s, want %s", waited, c.want)
+				}
+			})
+		})
+	}
 }
 
 func TestEventsThatAreRefused(t *testing.T) {

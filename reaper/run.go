@@ -41,7 +41,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := addController(m, o, &reporter{events: outbox, metrics: metrics, notices: notices}); err != nil {
+	if err := addController(m, o, outbox, &reporter{events: outbox, metrics: metrics, notices: notices}); err != nil {
 		return err
 	}
 	defer outbox.open(ctx)()
@@ -106,7 +106,7 @@ func listsSynced(m manager.Manager) func(*http.Request) error {
 	}
 }
 
-func addController(m manager.Manager, o Options, report *reporter) error {
+func addController(m manager.Manager, o Options, outbox *outbox, report *reporter) error {
 	decider := decider{
 		rules: rules{strategy: o.StopStrategy, defaults: o.Defaults, adopt: o.Adopt},
 		clock: clock.RealClock{},
@@ -118,11 +118,7 @@ func addController(m manager.Manager, o Options, report *reporter) error {
 		MaxConcurrentReconciles: o.Workers,
 		// A write that fails is tried again soon: the pod's Job is waiting.
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
-		Reconciler: &reconciler{
-			decider: decider,
-			client:  m.GetClient(),
-			report:  report,
-		},
+		Reconciler:  outbox.during(&reconciler{decider: decider, client: m.GetClient(), report: report}),
 	})
 	if err != nil {
 		return fmt.Errorf("creating the controller: %w", err)
