@@ -16,7 +16,7 @@ const maxHeapPerPod = 2 << 10
 
 func TestAWaitingPodTakesLittleMemory(t *testing.T) {
 	const pods = 4000
-	original, err := aPod().ownedBy("Job", "nightly").nativeSidecar("setup").Pod.Marshal()
+	original, err := aPod().ownedBy("Job", "nightly").nativeSidecar("setup").Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}

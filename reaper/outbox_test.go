@@ -3,6 +3,7 @@ package reaper
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -117,7 +118,7 @@ func TestEventsWaitForTheirTurn(t *testing.T) {
 		"when nothing is to be done":     {0, 0},
 		"as long as pods are worked on":  {2 * time.Second, 2*time.Second + pause},
 		"but not for ever":               {time.Hour, maxWait},
-		"a pod of its own is done first": {time.Millisecond, time.Millisecond + pause},
+		"a pod of its own is done first": {pause / 2, pause/2 + pause},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -128,24 +129,21 @@ func TestEventsWaitForTheirTurn(t *testing.T) {
 					waited = time.Since(posted)
 					return nil
 				}
+				post := sync.OnceFunc(func() { m.post(1) })
 				work := m.during(reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) {
-					time.Sleep(time.Millisecond)
+					post() // as of the first of many pods
+					time.Sleep(pause / 2)
 					return reconcile.Result{}, nil
 				}))
 				closeBox := m.open(t.Context())
 				time.Sleep(time.Minute)
 				posted = time.Now()
-				for first := true; time.Since(posted) < c.work; first = false {
-					if first {
-						m.post(1)
-					}
+				for time.Since(posted) < c.work {
 					if _, err := work.Reconcile(t.Context(), reconcile.Request{}); err != nil {
 						t.Fatal(err)
 					}
 				}
-				if c.work == 0 {
-					m.post(1)
-				}
+				post()
 				time.Sleep(time.Minute)
 				closeBox()
 				if waited != c.want {

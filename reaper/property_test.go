@@ -22,6 +22,7 @@ type life struct {
 	rules      rules
 	essentials []string
 	now        time.Time
+	skew       time.Duration // of the reaper's clock
 
 	everCompleted map[string]bool // exit code 0 at any time
 	failedForGood map[string]bool
@@ -130,6 +131,9 @@ func (l *life) finished(phase corev1.PodPhase, policies essential.Policies) bool
 	}
 }
 
+// clock is the reaper's, which may be set anew at any moment.
+func (l *life) clock() time.Time { return l.now.Add(l.skew) }
+
 // act does to the pod what the reaper's patch does.
 func (l *life) act(d Decision) {
 	status := corev1.ConditionTrue
@@ -137,7 +141,7 @@ func (l *life) act(d Decision) {
 	case Delay:
 		status = corev1.ConditionFalse
 	case Stop, StopAgain:
-		l.pod.Annotations[essential.StoppedAnnotation] = l.now.Format(time.RFC3339Nano)
+		l.pod.Annotations[essential.StoppedAnnotation] = l.clock().Format(time.RFC3339Nano)
 		l.pod.Status.Phase = d.Phase
 	case Delete:
 		l.gone = true
@@ -150,7 +154,7 @@ func (l *life) act(d Decision) {
 		return
 	}
 	l.pod.Status.Conditions = append(l.pod.Status.Conditions, corev1.PodCondition{
-		Type: essential.StoppedCondition, Status: status, Reason: reasonOf(d.Phase), Message: d.Because, LastTransitionTime: metav1.NewTime(l.now.Truncate(time.Second)),
+		Type: essential.StoppedCondition, Status: status, Reason: reasonOf(d.Phase), Message: d.Because, LastTransitionTime: metav1.NewTime(l.clock().Truncate(time.Second)),
 	})
 }
 
@@ -159,14 +163,14 @@ func (l *life) check(t *rapid.T) {
 	if l.gone {
 		return
 	}
-	d := decide(l.pod, true, l.rules, l.now)
+	d := decide(l.pod, true, l.rules, l.clock())
 	policies, _ := l.rules.defaults.Override(nil, l.pod.Annotations)
 
 	trimmed, err := new(trimmer).pod(l.pod.DeepCopy())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(d, decide(trimmed.(*corev1.Pod), true, l.rules, l.now)); diff != "" {
+	if diff := cmp.Diff(d, decide(trimmed.(*corev1.Pod), true, l.rules, l.clock())); diff != "" {
 		t.Fatalf("decision on the whole pod (-) and on the trimmed one (+):\n%s", diff)
 	}
 	if d.Action != Leave && l.due.Action == Leave && !l.finished(d.Phase, policies) {
@@ -192,7 +196,8 @@ func (l *life) String() string {
 
 // TestDecisionsAboutAnyLife: whatever a pod lives through, no decision acts
 // before its essential containers have finished; once it is due, it stays due,
-// with the same phase; and the trimmed cache decides the same.
+// with the same phase; and the trimmed cache decides the same. All that whatever
+// the reaper's clock says.
 func TestDecisionsAboutAnyLife(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := newLife(t)
@@ -201,6 +206,9 @@ func TestDecisionsAboutAnyLife(t *testing.T) {
 			"one is restarted":  l.restart,
 			"time passes": func(t *rapid.T) {
 				l.now = l.now.Add(time.Duration(rapid.IntRange(1, 100).Draw(t, "seconds")) * time.Second)
+			},
+			"the reaper's clock is set": func(t *rapid.T) {
+				l.skew = time.Duration(rapid.IntRange(-1e6, 1e6).Draw(t, "seconds ahead")) * time.Second
 			},
 			"the phase goes back": func(*rapid.T) { l.pod.Status.Phase = corev1.PodRunning },
 			"":                    l.check,

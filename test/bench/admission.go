@@ -61,7 +61,7 @@ func (b *bench) admission(ctx context.Context) (all []*figure, err error) {
 			rate.add(own.perSecond, base.perSecond)
 			p99.add(percentile(own.milliseconds, 99), percentile(base.milliseconds, 99))
 		}
-		b.say("admission of %d KiB: %v", size>>10, rate.Rounds)
+		b.say("admission of %d KiB, reviews/s of webhook and baseline: %v", size>>10, rate.Rounds)
 		all = append(all, rate, p99)
 	}
 	return all, nil

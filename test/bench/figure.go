@@ -30,6 +30,13 @@ type round struct {
 	Base float64 `json:"base"`
 }
 
+func (r round) String() string {
+	if r.Base == 0 {
+		return number(r.Own)
+	}
+	return number(r.Own) + "/" + number(r.Base)
+}
+
 func (f *figure) add(own, base float64) { f.Rounds = append(f.Rounds, round{own, base}) }
 
 // summarize works out what depends on the rounds. Ratio and difference are taken

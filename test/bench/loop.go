@@ -77,12 +77,19 @@ func bareLoop(ctx context.Context, args []string) error {
 func handle(ctx context.Context, clients kubernetes.Interface, p *corev1.Pod) error {
 	switch {
 	case p.Status.Phase == corev1.PodRunning && isCompleted(p):
-		body, err := json.Marshal(map[string]any{
+		now := time.Now().UTC()
+		body, err := json.Marshal(map[string]any{ // what the reaper writes: the API server's work is not what is compared
 			"metadata": map[string]any{
 				"uid": p.UID, "resourceVersion": p.ResourceVersion,
-				"annotations": map[string]string{essential.StoppedAnnotation: time.Now().UTC().Format(time.RFC3339Nano)},
+				"annotations": map[string]string{essential.StoppedAnnotation: now.Format(time.RFC3339Nano)},
 			},
-			"status": map[string]any{"phase": corev1.PodSucceeded},
+			"status": map[string]any{
+				"phase": corev1.PodSucceeded,
+				"conditions": []any{map[string]any{
+					"type": essential.StoppedCondition, "status": corev1.ConditionTrue, "lastTransitionTime": metav1.NewTime(now),
+					"reason": "EssentialContainerCompleted", "message": `Essential container "main" completed with exit code 0`,
+				}},
+			},
 		})
 		if err != nil {
 			return err

@@ -34,9 +34,9 @@ var scales = map[string]sizes{
 		Acts: 5, Crowd: 10, Creations: 200, Creators: 4,
 	},
 	"default": {
-		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{1, 100}, Singles: 100, Tracked: 10000, Others: 50000, Starts: 4,
+		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{100}, Singles: 60, Tracked: 10000, Others: 50000, Starts: 4,
 		Reviews: 4000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
-		Acts: 5, Crowd: 15, Creations: 400, Creators: 4,
+		Acts: 4, Crowd: 10, Creations: 300, Creators: 4,
 	},
 	"full": {
 		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{1, 100, 1000}, Singles: 200, Tracked: 50000, Others: 250000, Starts: 10,

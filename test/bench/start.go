@@ -39,7 +39,7 @@ func (b *bench) start(ctx context.Context) (figures []*figure, err error) {
 			of.add(median(milliseconds), 0)
 		}
 	}
-	b.say("start: reaper %v, webhook %v", reaper.Rounds, webhook.Rounds)
+	b.say("start, ms: reaper %v, webhook %v", reaper.Rounds, webhook.Rounds)
 	sizes, err := b.fileSizes()
 	return append([]*figure{reaper, webhook}, sizes...), err
 }
