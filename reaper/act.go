@@ -96,11 +96,7 @@ func condition(status corev1.ConditionStatus, d Decision, now time.Time) map[str
 }
 
 // target names the pod in a write. It is not the pod itself: that belongs to the
-// cache, and the API server's answer would overwrite it. Asked with metadata, it
-// answers with metadata, which costs both sides less than a whole pod.
-func target(pod *corev1.Pod) *metav1.PartialObjectMetadata {
-	return &metav1.PartialObjectMetadata{
-		TypeMeta:   metav1.TypeMeta{APIVersion: corev1.SchemeGroupVersion.String(), Kind: "Pod"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
-	}
+// cache, and the API server's answer would overwrite it.
+func target(pod *corev1.Pod) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
 }
