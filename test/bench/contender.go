@@ -61,12 +61,18 @@ func (c *cluster) start(ctx context.Context, contender contender) (*process, err
 	return p, p.run(ctx, contender.name)
 }
 
-// freeAddresses are held together, so that they differ.
+// freeAddresses are free on this machine.
 func freeAddresses(addresses ...*string) error {
+	return freeBy(func(address string) (net.Listener, error) { return net.Listen("tcp", address) }, addresses...)
+}
+
+// freeBy finds addresses at which listen works. They are held together, so that
+// they differ.
+func freeBy(listen func(address string) (net.Listener, error), addresses ...*string) error {
 	for _, address := range addresses {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := listen("127.0.0.1:0")
 		if err != nil {
-			return err
+			return fmt.Errorf("finding a free address: %w", err)
 		}
 		defer listener.Close()
 		*address = listener.Addr().String()
@@ -114,11 +120,16 @@ func (p *process) stop() {
 }
 
 func get(ctx context.Context, url string) (string, error) {
+	return getBy(ctx, http.DefaultClient, url)
+}
+
+// getBy returns the body of an answer with 200.
+func getBy(ctx context.Context, client *http.Client, url string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return "", err
 	}

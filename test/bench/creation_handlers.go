@@ -129,7 +129,7 @@ func (b *bench) serveHandlers(ctx context.Context) (endpoints map[handler]string
 func (b *bench) serve(ctx context.Context, name, program string, args ...string) (*server, error) {
 	s := &server{process: &process{ended: make(chan error, 1), log: filepath.Join(b.cluster.folder, name+".log")}}
 	var address string
-	if err := b.freeThere(&address, &s.health, &s.metrics); err != nil {
+	if err := freeBy(b.local.Listen, &address, &s.health, &s.metrics); err != nil {
 		return nil, err
 	}
 	s.url = "https://" + address
@@ -166,37 +166,18 @@ func (b *bench) serve(ctx context.Context, name, program string, args ...string)
 // awaitReady asks from within the network of the cluster: both listeners have to
 // be there.
 func (b *bench) awaitReady(ctx context.Context, s *server, address string) error {
-	client := http.Client{Transport: &http.Transport{DialContext: b.local.Dial, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DialContext: b.local.Dial, DisableKeepAlives: true}}
 	return kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.health+"/readyz", nil)
-		if err != nil {
+		if _, err := getBy(ctx, client, "http://"+s.health+"/readyz"); err != nil {
 			return false, err.Error()
 		}
-		response, err := client.Do(request)
-		if err != nil {
-			return false, err.Error()
-		}
-		response.Body.Close()
 		connection, err := b.local.Dial(ctx, "tcp", address)
 		if err != nil {
 			return false, err.Error()
 		}
 		connection.Close()
-		return response.StatusCode == http.StatusOK, response.Status
+		return true, ""
 	})
-}
-
-// freeThere is [freeAddresses] in the network of the cluster.
-func (b *bench) freeThere(addresses ...*string) error {
-	for _, address := range addresses {
-		listener, err := b.local.Listen("127.0.0.1:0")
-		if err != nil {
-			return fmt.Errorf("listening in the network of the cluster: %w", err)
-		}
-		defer listener.Close()
-		*address = listener.Addr().String()
-	}
-	return nil
 }
 
 // writeCertificate makes one for the loopback, which is its own authority.

@@ -132,7 +132,7 @@ func TestElapsed(t *testing.T) {
 func TestScripts(t *testing.T) {
 	shell, err := exec.LookPath("busybox")
 	if err != nil {
-		t.Skip("there is no busybox here: the row itself runs these scripts in the image's")
+		t.Fatal("there is no busybox here; make setup installs it")
 	}
 	r, err := newRecords(t.TempDir())
 	if err != nil {

@@ -162,9 +162,7 @@ func (p *proxy) serve(listener net.Listener, certificate tls.Certificate) *http.
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}},
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          silent,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connectionKey{}, c)
-		},
+		ConnContext:       withConnection,
 	}
 	go func() { _ = server.ServeTLS(listener, "", "") }()
 	return server

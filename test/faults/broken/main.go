@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
@@ -42,7 +43,7 @@ func main() {
 			if err != nil {
 				return err
 			}
-			go stopTooEarly(ctx, clientset)
+			go wait.UntilWithContext(ctx, func(ctx context.Context) { stopTooEarly(ctx, clientset) }, 500*time.Millisecond)
 			restConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
 				return &breaker{next: next, deleted: map[string]bool{}}
 			})
@@ -53,20 +54,17 @@ func main() {
 
 // stopTooEarly stops pods of the kind "delayed" while their main runs.
 func stopTooEarly(ctx context.Context, clientset kubernetes.Interface) {
-	for ctx.Err() == nil {
-		time.Sleep(500 * time.Millisecond)
-		pods, err := clientset.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: "work"})
-		if err != nil {
-			continue
-		}
-		for _, p := range pods.Items {
-			if strings.HasPrefix(p.Name, "delayed-") && p.Status.Phase == corev1.PodRunning && runs(&p, "main") {
-				now := time.Now().UTC()
-				patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"essential-containers/stopped":%q}},"status":{"phase":"Succeeded",`+
-					`"conditions":[{"type":"essential-containers/Stopped","status":"True","reason":"EssentialContainerCompleted","lastTransitionTime":%q}]}}`,
-					now.Format(time.RFC3339Nano), now.Format(time.RFC3339))
-				_, _ = clientset.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
-			}
+	pods, err := clientset.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: "work"})
+	if err != nil {
+		return // until the next time
+	}
+	for _, p := range pods.Items {
+		if strings.HasPrefix(p.Name, "delayed-") && p.Status.Phase == corev1.PodRunning && runs(&p, "main") {
+			now := time.Now().UTC()
+			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"essential-containers/stopped":%q}},"status":{"phase":"Succeeded",`+
+				`"conditions":[{"type":"essential-containers/Stopped","status":"True","reason":"EssentialContainerCompleted","lastTransitionTime":%q}]}}`,
+				now.Format(time.RFC3339Nano), now.Format(time.RFC3339))
+			_, _ = clientset.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 		}
 	}
 }
