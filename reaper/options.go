@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/clock"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
@@ -44,6 +45,9 @@ type Options struct {
 	// NamespaceSelector selects the namespaces that opted in; it has to say the
 	// same as the webhook's configuration. Empty: all.
 	NamespaceSelector string
+	// Clock is what decisions go by and stops are dated with. It has no flag: nil
+	// is the machine's, and only a test that steps it has another.
+	Clock clock.PassiveClock
 }
 
 // BindFlags adds the options' flags to fs and gives them their defaults.
@@ -61,31 +65,7 @@ func (o *Options) BindFlags(fs *flag.FlagSet) {
 			"without it, an event says that their label has no effect")
 	fs.StringVar(&o.NamespaceSelector, "namespace-selector", essential.Label+"="+essential.NamespaceEnabled,
 		"label `selector` of the namespaces that opted in; must say the same as the webhook's configuration; empty selects all")
-	o.Defaults = essential.DefaultPolicies()
-	for _, policy := range []struct{ flag, annotation, usage string }{
-		{"default-completion", essential.CompletionAnnotation, "which completions of several essential containers end a pod, `Any|All`"},
-		{"default-on-failure", essential.OnFailureAnnotation, "what it means that one failed and is not restarted, `Ignore|Stop`: Stop gives the pod the phase Failed"},
-		{"default-stop-delay", essential.StopDelayAnnotation, "`time` between completion and stop, for sidecars to flush"},
-		{"default-retention", essential.RetentionAnnotation, "`time` between stop and deletion, to read logs, or Forever"},
-	} {
-		fs.Var(policyFlag{&o.Defaults, policy.annotation}, policy.flag,
-			policy.usage+"; the annotation "+policy.annotation+" of a pod overrides it")
-	}
-}
-
-// policyFlag is the flag of one policy's default.
-type policyFlag struct {
-	policies   *essential.Policies
-	annotation string
-}
-
-func (f policyFlag) Set(value string) error { return f.policies.Set(f.annotation, value) }
-
-func (f policyFlag) String() string {
-	if f.policies == nil {
-		return "" // the flag package's own zero value
-	}
-	return f.policies.Get(f.annotation)
+	o.Defaults.BindFlags(fs, essential.CompletionAnnotation, essential.OnFailureAnnotation, essential.StopDelayAnnotation, essential.RetentionAnnotation)
 }
 
 // Validate names the first flag whose value is wrong.

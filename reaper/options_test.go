@@ -55,7 +55,7 @@ func TestPolicyFlagsSetTheirDefaults(t *testing.T) {
 	if err := flags.Parse([]string{"--default-completion=All", "--default-on-failure=Stop", "--default-stop-delay=30s", "--default-retention=1h"}); err != nil {
 		t.Fatal(err)
 	}
-	want := essential.Policies{Completion: essential.CompletionAll, OnFailure: essential.OnFailureStop, StopDelay: 30 * time.Second, Retention: time.Hour}
+	want := essential.Policies{Completion: essential.CompletionAll, OnFailure: essential.OnFailureStop, StopDelay: 30 * time.Second, Retention: time.Hour, Mode: essential.ModeReap}
 	if o.Defaults != want {
 		t.Errorf("got %+v, want %+v", o.Defaults, want)
 	}

@@ -9,13 +9,15 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // BenchmarkAdmit measures one review of a Job's pod: the handler alone, and over
 // HTTPS beside a handler that only reads the body and answers.
 func BenchmarkAdmit(b *testing.B) {
 	body := jobPod(b)
-	admission := NewHandlers(prometheus.NewRegistry())[PodsPath]
+	admission := NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[PodsPath]
 
 	b.Run("handler", func(b *testing.B) {
 		b.SetBytes(int64(len(body)))

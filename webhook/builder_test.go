@@ -159,6 +159,13 @@ func (b *reviewBuilder) clone() *reviewBuilder {
 
 func (b *reviewBuilder) body() string { return encode(b.review) }
 
+// test is what helpers need of a test, a property's too.
+type test interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
 func encode(v any) string {
 	out, err := json.Marshal(v)
 	if err != nil {
@@ -167,7 +174,7 @@ func encode(v any) string {
 	return string(out)
 }
 
-func decodePod(t testing.TB, text string) *object {
+func decodePod(t test, text string) *object {
 	t.Helper()
 	var p object
 	if err := utiljson.Unmarshal([]byte(text), &p); err != nil {
@@ -189,7 +196,7 @@ func decodeResponse(t testing.TB, body []byte) *admissionv1.AdmissionResponse {
 }
 
 // apply returns the pod after the patch.
-func apply(t testing.TB, pod, patch string) string {
+func apply(t test, pod, patch string) string {
 	t.Helper()
 	decoded, err := jsonpatch.DecodePatch([]byte(patch))
 	if err != nil {
@@ -203,7 +210,7 @@ func apply(t testing.TB, pod, patch string) string {
 }
 
 // tree decodes a document so that numbers stay what they are.
-func tree(t testing.TB, text string) map[string]any {
+func tree(t test, text string) map[string]any {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -23,34 +22,53 @@ import (
 )
 
 // FuzzAdmit: whatever the body, the handler answers; what it answers with 200
-// is a review of the same request, and its patch touches only our annotations.
+// is a review of the same request, and its patch touches only our annotations,
+// or makes sidecars native where that is asked for or preferred.
 func FuzzAdmit(f *testing.F) {
-	handler := NewHandlers(prometheus.NewRegistry())[PodsPath]
+	reap := NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[PodsPath]
+	prefersNative := NewHandlers(prometheus.NewRegistry(), nativeByDefault())[PodsPath]
 	f.Fuzz(func(t *testing.T, body []byte) {
-		asked, response := askForFuzzing(t, handler, body)
-		if response == nil || response.Patch == nil {
-			return
-		}
-		var operations []jsonpatch.Operation
-		if err := utiljson.Unmarshal(response.Patch, &operations); err != nil {
-			t.Fatal(err)
-		}
-		for _, operation := range operations {
-			if !slices.Contains([]string{"/metadata/annotations", trackedPath, stoppedPath}, operation.Path) {
-				t.Errorf("patch touches %s", operation.Path)
-			}
-			if operation.Path == "/metadata/annotations" && asked.Object.Metadata.Annotations != nil {
-				t.Error("patch replaces the annotations")
-			}
-		}
+		checkPatch(t, reap, body, essential.ModeReap)
+		checkPatch(t, prefersNative, body, essential.ModeNative)
 	})
+}
+
+func checkPatch(t *testing.T, handler http.Handler, body []byte, mode essential.Mode) {
+	t.Helper()
+	asked, response := askForFuzzing(t, handler, body)
+	if response == nil || response.Patch == nil {
+		return
+	}
+	var operations []operation
+	if err := utiljson.Unmarshal(response.Patch, &operations); err != nil {
+		t.Fatal(err)
+	}
+	if own, ok := asked.Object.Metadata.Annotations[essential.ModeAnnotation]; ok {
+		mode = essential.Mode(own)
+	}
+	left := len(asked.Object.Spec.Containers)
+	for _, operation := range operations {
+		switch {
+		case mode == essential.ModeNative && strings.HasPrefix(operation.Path, "/spec/initContainers"):
+			if operation.Op == "move" {
+				left--
+			}
+		case !slices.Contains([]string{"/metadata/annotations", trackedPath, stoppedPath}, operation.Path):
+			t.Errorf("patch touches %s", operation.Path)
+		case operation.Path == "/metadata/annotations" && asked.Object.Metadata.Annotations != nil:
+			t.Error("patch replaces the annotations")
+		}
+	}
+	if left < 1 {
+		t.Errorf("patch leaves %d of %d containers", left, len(asked.Object.Spec.Containers))
+	}
 }
 
 // FuzzValidateWorkload: whatever the body, the handler answers; it changes
 // nothing, and a workload whose creation it allows is one whose template, as the
 // API library reads it, has no label or a right one and right policies.
 func FuzzValidateWorkload(f *testing.F) {
-	handler := NewHandlers(prometheus.NewRegistry())[WorkloadsPath]
+	handler := NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[WorkloadsPath]
 	f.Fuzz(func(t *testing.T, body []byte) {
 		asked, response := askForFuzzing(t, handler, body)
 		if response == nil {

@@ -32,7 +32,7 @@ type endpoint struct {
 	resource   string                  // value of the metrics' label
 	kinds      []kind                  // all others are refused
 	operations []admissionv1.Operation // those in which there is something to decide
-	decide     func(*request) verdict
+	decide     func(*request, essential.Policies) verdict
 	untouched  outcome   // the result of admitting an object as it is
 	results    []outcome // every one
 }
@@ -42,17 +42,19 @@ var endpoints = map[string]*endpoint{
 		resource:   "pods",
 		kinds:      podKinds,
 		operations: []admissionv1.Operation{admissionv1.Create},
-		decide:     func(r *request) verdict { return mutate(r.Object) },
+		decide:     func(r *request, defaults essential.Policies) verdict { return mutate(r.Object, defaults) },
 		untouched:  untracked,
-		results:    []outcome{tracked, untracked, denied, malformed, failed},
+		results:    []outcome{tracked, native, fallback, untracked, denied, malformed, failed},
 	},
 	WorkloadsPath: {
 		resource:   "workloads",
 		kinds:      workloadKinds,
 		operations: []admissionv1.Operation{admissionv1.Create, admissionv1.Update},
-		decide:     func(r *request) verdict { return validate(r.kind, r.Object, r.OldObject) },
-		untouched:  allowed,
-		results:    []outcome{allowed, denied, malformed, failed},
+		decide: func(r *request, defaults essential.Policies) verdict {
+			return validate(r.kind, r.Object, r.OldObject, defaults)
+		},
+		untouched: allowed,
+		results:   []outcome{allowed, denied, malformed, failed},
 	},
 }
 
@@ -61,21 +63,24 @@ var endpoints = map[string]*endpoint{
 // path is for gets an HTTP error with one line of text: unlike an admission
 // answer, that cannot be taken for a decision about an object.
 //
+// Pods that say nothing themselves have the policies defaults.
+//
 // They log to the logger of the request's context. Their metrics are registered
 // with registerer, once: it panics if they already are.
-func NewHandlers(registerer prometheus.Registerer) map[string]http.Handler {
+func NewHandlers(registerer prometheus.Registerer, defaults essential.Policies) map[string]http.Handler {
 	metrics := newMetrics(registerer)
 	handlers := make(map[string]http.Handler, len(endpoints))
 	for path, e := range endpoints {
 		metrics.start(e.resource, e.results)
-		handlers[path] = &handler{endpoint: e, metrics: metrics}
+		handlers[path] = &handler{endpoint: e, defaults: defaults, metrics: metrics}
 	}
 	return handlers
 }
 
 type handler struct {
 	*endpoint
-	metrics *metrics
+	defaults essential.Policies
+	metrics  *metrics
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -92,23 +97,23 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	result = h.admit(w, r)
 }
 
-func (e *endpoint) admit(w http.ResponseWriter, r *http.Request) outcome {
-	request, refused := e.readRequest(w, r)
+func (h *handler) admit(w http.ResponseWriter, r *http.Request) outcome {
+	request, refused := h.readRequest(w, r)
 	if refused != nil {
 		logr.FromContextOrDiscard(r.Context()).Info("Refused a request that is no review of its path's objects",
-			"resource", e.resource, "reason", refused.reason, "status", refused.status, "remoteAddress", r.RemoteAddr)
+			"resource", h.resource, "reason", refused.reason, "status", refused.status, "remoteAddress", r.RemoteAddr)
 		http.Error(w, refused.reason, refused.status)
 		return malformed
 	}
-	result, v := e.untouched, verdict{}
+	result, v := h.untouched, verdict{}
 	if request.kind != nil {
-		v = e.decide(request)
-		result = e.outcome(&v)
+		v = h.decide(request, h.defaults)
+		result = h.outcome(&v)
 		log(r, request, result, &v)
 	}
 	body, err := v.encode(request.UID)
 	if err != nil {
-		e.fail(w, r, err)
+		h.fail(w, r, err)
 		return failed
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -122,8 +127,8 @@ func (e *endpoint) outcome(v *verdict) outcome {
 	switch {
 	case len(v.denial) > 0:
 		return denied
-	case v.tracked:
-		return tracked
+	case v.tracked != "":
+		return v.tracked
 	}
 	return e.untouched
 }

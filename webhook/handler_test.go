@@ -158,7 +158,7 @@ func TestHandlerAnswers(t *testing.T) {
 				t.Errorf("response (-want +got):\n%s", diff)
 			}
 			want := map[string]float64{
-				"pods tracked": 0, "pods untracked": 0, "pods denied": 0, "pods malformed": 0, "pods failed": 0,
+				"pods tracked": 0, "pods native": 0, "pods fallback": 0, "pods untracked": 0, "pods denied": 0, "pods malformed": 0, "pods failed": 0,
 				"workloads allowed": 0, "workloads denied": 0, "workloads malformed": 0, "workloads failed": 0,
 			}
 			want[tt.counts]++
@@ -221,7 +221,7 @@ func TestHandlerAnswersAfterAPanic(t *testing.T) {
 			request := httptest.NewRequest(http.MethodPost, path, panicking{})
 			request.Header.Set("Content-Type", "application/json")
 			recorder := httptest.NewRecorder()
-			NewHandlers(registry)[path].ServeHTTP(recorder, request.WithContext(logr.NewContext(t.Context(), logs.logger())))
+			NewHandlers(registry, essential.DefaultPolicies())[path].ServeHTTP(recorder, request.WithContext(logr.NewContext(t.Context(), logs.logger())))
 
 			if got := recorder.Result().StatusCode; got != http.StatusInternalServerError {
 				t.Errorf("got status %d, want 500", got)

@@ -15,6 +15,8 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // jobPod is the body of a request about a Job's pod, with all that a real one has.
@@ -42,7 +44,7 @@ func serveHandlers(t *testing.T) (*testServer, *logLines) {
 	logs := &logLines{}
 	registry := prometheus.NewRegistry()
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = newServer(logr.NewContext(t.Context(), logs.logger()), NewHandlers(registry))
+	server.Config = newServer(logr.NewContext(t.Context(), logs.logger()), NewHandlers(registry, essential.DefaultPolicies()))
 	server.Start()
 	t.Cleanup(server.Close)
 	return &testServer{Server: server, registry: registry}, logs

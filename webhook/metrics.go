@@ -11,6 +11,8 @@ type outcome string
 
 const (
 	tracked   outcome = "tracked"
+	native    outcome = "native"
+	fallback  outcome = "fallback"
 	untracked outcome = "untracked"
 	allowed   outcome = "allowed"
 	denied    outcome = "denied"
@@ -28,7 +30,8 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "essential_containers_admission_requests_total",
 			Help: "Admission requests by resource (pods or workloads) and result: " +
-				"tracked (pod admitted with the tracking annotation), untracked (pod admitted without), " +
+				"tracked (pod admitted with the tracking annotation), native (the same, in mode Native), " +
+				"fallback (the same, in mode Reap although the operator's default is Native), untracked (pod admitted without), " +
 				"allowed (workload admitted), denied (the label or a policy annotation is wrong), " +
 				"malformed (no readable review of such an object: HTTP 4xx), failed (a fault of the webhook: HTTP 500).",
 		}, []string{"resource", "result"}),

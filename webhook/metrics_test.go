@@ -6,11 +6,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 func TestEverySeriesIsThereFromTheStartAndExplained(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	NewHandlers(registry)
+	NewHandlers(registry, essential.DefaultPolicies())
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -30,6 +32,8 @@ func TestEverySeriesIsThereFromTheStartAndExplained(t *testing.T) {
 	}
 	want := map[string]float64{
 		"essential_containers_admission_requests_total pods tracked":        0,
+		"essential_containers_admission_requests_total pods native":         0,
+		"essential_containers_admission_requests_total pods fallback":       0,
 		"essential_containers_admission_requests_total pods untracked":      0,
 		"essential_containers_admission_requests_total pods denied":         0,
 		"essential_containers_admission_requests_total pods malformed":      0,

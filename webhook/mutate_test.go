@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"gomodules.xyz/jsonpatch/v2"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
@@ -26,48 +25,48 @@ func TestMutate(t *testing.T) {
 	}{
 		"a name of a regular container is tracked": {
 			pod: aPod("main", "proxy").label("main").annotate(foreign),
-			want: verdict{tracked: true, operations: []jsonpatch.Operation{
-				{Operation: "add", Path: trackedPath, Value: "main"}}},
+			want: verdict{tracked: tracked, operations: []operation{
+				{Op: "add", Path: trackedPath, Value: "main"}}},
 		},
 		"a pod without annotations gets the map": {
 			pod: aPod("main", "proxy").label("main"),
-			want: verdict{tracked: true, operations: []jsonpatch.Operation{
-				{Operation: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
+			want: verdict{tracked: tracked, operations: []operation{
+				{Op: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
 		},
 		"an empty map of annotations is kept": {
 			pod: aPod("main", "proxy").label("main").annotate(map[string]string{}),
-			want: verdict{tracked: true, operations: []jsonpatch.Operation{
-				{Operation: "add", Path: trackedPath, Value: "main"}}},
+			want: verdict{tracked: tracked, operations: []operation{
+				{Op: "add", Path: trackedPath, Value: "main"}}},
 		},
 		"annotations that are null become a map": {
 			pod: aPod("main", "proxy").label("main").annotate(nil),
-			want: verdict{tracked: true, operations: []jsonpatch.Operation{
-				{Operation: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
+			want: verdict{tracked: tracked, operations: []operation{
+				{Op: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
 		},
 		"several names are joined by commas in their order": {
 			pod: aPod("a", "b", "c").label("c_a").annotate(foreign),
-			want: verdict{tracked: true, operations: []jsonpatch.Operation{
-				{Operation: "add", Path: trackedPath, Value: "c,a"}}},
+			want: verdict{tracked: tracked, operations: []operation{
+				{Op: "add", Path: trackedPath, Value: "c,a"}}},
 		},
 		"a tracking annotation that the user brought is overwritten": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "proxy"),
-			want: verdict{tracked: true, operations: []jsonpatch.Operation{
-				{Operation: "replace", Path: trackedPath, Value: "main"}}},
+			want: verdict{tracked: tracked, operations: []operation{
+				{Op: "replace", Path: trackedPath, Value: "main"}}},
 		},
 		"an empty tracking annotation is overwritten": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, ""),
-			want: verdict{tracked: true, operations: []jsonpatch.Operation{
-				{Operation: "replace", Path: trackedPath, Value: "main"}}},
+			want: verdict{tracked: tracked, operations: []operation{
+				{Op: "replace", Path: trackedPath, Value: "main"}}},
 		},
 		"the right tracking annotation stays": {
 			pod:  aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "main"),
-			want: verdict{tracked: true},
+			want: verdict{tracked: tracked},
 		},
 		"a stop that the user brought is removed": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.StoppedAnnotation, "2026-01-05T02:00:00Z"),
-			want: verdict{tracked: true, operations: []jsonpatch.Operation{
-				{Operation: "add", Path: trackedPath, Value: "main"},
-				{Operation: "remove", Path: stoppedPath}}},
+			want: verdict{tracked: tracked, operations: []operation{
+				{Op: "add", Path: trackedPath, Value: "main"},
+				{Op: "remove", Path: stoppedPath}}},
 		},
 		"a name that no container has": {
 			pod:  aPod("main", "proxy").label("mian"),
@@ -101,14 +100,14 @@ func TestMutate(t *testing.T) {
 		},
 		"the only container of the pod has nothing to stop": {
 			pod: aPod("main").init("setup").label("main").annotate(foreign),
-			want: verdict{tracked: true,
-				operations: []jsonpatch.Operation{{Operation: "add", Path: trackedPath, Value: "main"}},
+			want: verdict{tracked: tracked,
+				operations: []operation{{Op: "add", Path: trackedPath, Value: "main"}},
 				warnings:   []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
 		},
 		"right policies stay as they are": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "main").
 				annotated(essential.CompletionAnnotation, "All").annotated(essential.RetentionAnnotation, "Forever"),
-			want: verdict{tracked: true},
+			want: verdict{tracked: tracked},
 		},
 		"a wrong policy is denied, without a patch": {
 			pod:  aPod("main", "proxy").label("main").annotated(essential.StopDelayAnnotation, "10"),
@@ -116,20 +115,20 @@ func TestMutate(t *testing.T) {
 		},
 		"a mistyped annotation is tracked with a warning, beside that of the only container": {
 			pod: aPod("main").label("main").annotated("essential-containers/retantion", "1h"),
-			want: verdict{tracked: true,
-				operations: []jsonpatch.Operation{{Operation: "add", Path: trackedPath, Value: "main"}},
+			want: verdict{tracked: tracked,
+				operations: []operation{{Op: "add", Path: trackedPath, Value: "main"}},
 				warnings: []string{
 					`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`,
 					`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
 		},
 		"a native sidecar is an init container: main is the only one": {
 			pod: aPod("main").init("mesh").label("main").annotated(essential.TrackedAnnotation, "main"),
-			want: verdict{tracked: true,
+			want: verdict{tracked: tracked,
 				warnings: []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
 		},
 		"a sidecar that was injected since the first call": {
 			pod:  aPod("main", "injected").label("main").annotated(essential.TrackedAnnotation, "main"),
-			want: verdict{tracked: true},
+			want: verdict{tracked: tracked},
 		},
 		"a mirror pod is not tracked, whatever its label": {
 			pod:  aPod("main", "proxy").label("mian").annotated(mirrorKey, "hash"),
@@ -139,7 +138,7 @@ func TestMutate(t *testing.T) {
 			pod: aPod("main", "proxy").label("main").annotated(mirrorKey, "hash").
 				annotated(essential.TrackedAnnotation, "main").annotated(essential.StoppedAnnotation, ""),
 			want: verdict{
-				operations: []jsonpatch.Operation{{Operation: "remove", Path: trackedPath}, {Operation: "remove", Path: stoppedPath}},
+				operations: []operation{{Op: "remove", Path: trackedPath}, {Op: "remove", Path: stoppedPath}},
 				warnings:   []string{`metadata.labels[essential-containers]: ignored: the API cannot stop a static pod`}},
 		},
 		"a pod without the label stays as it is": {
@@ -147,12 +146,12 @@ func TestMutate(t *testing.T) {
 		},
 		"a pod without the label loses the annotations that it brought": {
 			pod: aPod("main", "proxy").annotated(essential.TrackedAnnotation, "main").annotated(essential.StoppedAnnotation, "x"),
-			want: verdict{operations: []jsonpatch.Operation{
-				{Operation: "remove", Path: trackedPath}, {Operation: "remove", Path: stoppedPath}}},
+			want: verdict{operations: []operation{
+				{Op: "remove", Path: trackedPath}, {Op: "remove", Path: stoppedPath}}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := mutate(decodePod(t, tt.pod.json()))
+			got := mutate(decodePod(t, tt.pod.json()), essential.DefaultPolicies())
 			var denial []string
 			for _, err := range got.denial {
 				denial = append(denial, err.Error())
@@ -175,7 +174,7 @@ func TestMutateTouchesOnlyOurAnnotationsAndOnlyOnce(t *testing.T) {
 	for i, p := range everyPod() {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			before := p.json()
-			first := mutate(decodePod(t, before))
+			first := mutate(decodePod(t, before), essential.DefaultPolicies())
 			if len(first.denial) > 0 {
 				if len(first.operations) > 0 {
 					t.Errorf("%s is denied and patched", before)
@@ -193,10 +192,10 @@ func TestMutateTouchesOnlyOurAnnotationsAndOnlyOnce(t *testing.T) {
 			if _, ok := annotations[essential.StoppedAnnotation]; ok {
 				t.Errorf("%s keeps %s", after, essential.StoppedAnnotation)
 			}
-			if _, ok := annotations[essential.TrackedAnnotation]; ok != first.tracked {
-				t.Errorf("%s has the tracking annotation: %v, want %v", after, ok, first.tracked)
+			if _, ok := annotations[essential.TrackedAnnotation]; ok != (first.tracked != "") {
+				t.Errorf("%s has the tracking annotation: %v, want %v", after, ok, first.tracked != "")
 			}
-			second := mutate(decodePod(t, after))
+			second := mutate(decodePod(t, after), essential.DefaultPolicies())
 			first.operations = nil
 			if diff := cmp.Diff(first, second, cmp.AllowUnexported(verdict{}), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("verdict of the second call (-want +got):\n%s", diff)

@@ -20,15 +20,18 @@ type object struct {
 		Annotations  map[string]string `json:"annotations"`
 	} `json:"metadata"`
 	Spec struct {
-		Containers     []container `json:"containers"`     // of pods and their templates
-		InitContainers []container `json:"initContainers"` // of pods and their templates
-		Template       *object     `json:"template"`       // of workloads and of a CronJob's jobTemplate
-		JobTemplate    *object     `json:"jobTemplate"`    // of a CronJob
+		Containers     []container          `json:"containers"` // of pods and their templates, as the next two
+		InitContainers []container          `json:"initContainers"`
+		RestartPolicy  corev1.RestartPolicy `json:"restartPolicy"`
+		Template       *object              `json:"template"`    // of workloads and of a CronJob's jobTemplate
+		JobTemplate    *object              `json:"jobTemplate"` // of a CronJob
 	} `json:"spec"`
 }
 
 type container struct {
-	Name string `json:"name"`
+	Name               string                         `json:"name"`
+	RestartPolicy      *corev1.ContainerRestartPolicy `json:"restartPolicy"`
+	RestartPolicyRules []corev1.ContainerRestartRule  `json:"restartPolicyRules"`
 }
 
 // label returns the value of the label. The object may be nil.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // The flags that errors other than those of [Options.Validate] name too.
@@ -39,6 +41,9 @@ type Options struct {
 	// told to end: as long as others may take to learn that the pod has left the
 	// Service.
 	ShutdownDelay time.Duration
+	// Defaults are the policies of pods that say nothing themselves: their mode,
+	// and as far as the mode depends on the reaper's, those that it goes by.
+	Defaults essential.Policies
 }
 
 // BindFlags adds one flag for each option to flags. It sets every option to its
@@ -57,6 +62,7 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 			"certificate covers it; empty: not checked")
 	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay", 5*time.Second,
 		"`time` to go on serving after SIGTERM, no longer ready, so that endpoints can be withdrawn")
+	o.Defaults.BindFlags(flags, essential.CompletionAnnotation, essential.StopDelayAnnotation, essential.ModeAnnotation)
 }
 
 // Validate returns an error that names each flag whose value cannot be used,

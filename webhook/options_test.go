@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 func TestBindFlags(t *testing.T) {
@@ -16,14 +18,16 @@ func TestBindFlags(t *testing.T) {
 	}{
 		"the defaults": {want: Options{
 			BindAddress: ":9443", MetricsBindAddress: ":8080", HealthProbeBindAddress: ":8081",
-			CertDir: "/tls", DNSName: "", ShutdownDelay: 5 * time.Second,
+			CertDir: "/tls", DNSName: "", ShutdownDelay: 5 * time.Second, Defaults: essential.DefaultPolicies(),
 		}},
 		"every flag": {
 			args: []string{"--bind-address=:1", "--metrics-bind-address=0", "--health-probe-bind-address=:3",
-				"--cert-dir=/certs", "--dns-name=webhook.system.svc", "--shutdown-delay=1m"},
+				"--cert-dir=/certs", "--dns-name=webhook.system.svc", "--shutdown-delay=1m",
+				"--default-completion=All", "--default-stop-delay=30s", "--default-mode=Native"},
 			want: Options{
 				BindAddress: ":1", MetricsBindAddress: "0", HealthProbeBindAddress: ":3",
 				CertDir: "/certs", DNSName: "webhook.system.svc", ShutdownDelay: time.Minute,
+				Defaults: essential.Policies{Completion: essential.CompletionAll, OnFailure: essential.OnFailureIgnore, StopDelay: 30 * time.Second, Mode: essential.ModeNative},
 			}},
 	} {
 		t.Run(name, func(t *testing.T) {

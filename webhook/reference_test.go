@@ -7,12 +7,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/essential-containers/essential-containers/certs"
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/internal/reference"
 )
 
 func TestReferenceListsTheMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	NewHandlers(registry)
+	NewHandlers(registry, essential.DefaultPolicies())
 	folder := t.TempDir()
 	writeCertificate(t, folder, "webhook.apps.svc") // without one there is no expiry
 	source := certs.NewSource(certs.Options{Dir: folder, Registerer: registry})

@@ -45,7 +45,7 @@ func serve(ctx context.Context, opts Options, l listeners, after func(time.Durat
 	source := certs.NewSource(certs.Options{Dir: opts.CertDir, DNSName: opts.DNSName, Registerer: registry})
 	ready := &readiness{certificate: source.Check}
 
-	admission := newServer(ctx, NewHandlers(registry))
+	admission := newServer(ctx, NewHandlers(registry, opts.Defaults))
 	admission.TLSConfig = source.TLSConfig()
 	health := newServer(ctx, map[string]http.Handler{"/healthz": http.HandlerFunc(ok), "/readyz": ready})
 	metrics := newServer(ctx, map[string]http.Handler{"/metrics": promhttp.HandlerFor(registry, promhttp.HandlerOpts{})})

@@ -12,19 +12,20 @@ import (
 // validate decides about a workload that is created, or updated from old (else
 // nil), by its template of pods: whoever applies it sees a mistake at once, while
 // the denial of a pod reaches nobody but the pod's controller.
-func validate(k *kind, workload, old *object) verdict {
+func validate(k *kind, workload, old *object, defaults essential.Policies) verdict {
 	template := k.pods(workload)
 	if _, labelled := template.label(); !labelled {
 		return verdict{}
 	}
-	_, v := judge(k.path, template)
+	_, v := judge(k.path, template, defaults)
+	v.tracked = "" // its pods will be
 	for _, key := range []string{essential.TrackedAnnotation, essential.StoppedAnnotation} {
 		if _, brought := template.Metadata.Annotations[key]; brought {
 			v.warnings = append(v.warnings, fmt.Sprintf("%s: ignored: only the webhook and the reaper write it",
 				k.path.Child("metadata", "annotations").Key(key)))
 		}
 	}
-	_, before := judge(k.path, k.pods(old))
+	_, before := judge(k.path, k.pods(old), defaults)
 	v.forgive(before.denial)
 	return v
 }

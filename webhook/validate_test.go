@@ -183,9 +183,9 @@ func TestAWorkloadIsDeniedExactlyIfItsPodsAre(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			k := &workloadKinds[i%len(workloadKinds)]
 			w := everyWorkload[slices.IndexFunc(everyWorkload, func(w workload) bool { return w.kind == k.kind })]
-			denial := mutate(decodePod(t, p.json())).denial
-			v := validate(k, decodePod(t, w.around(p.template())), nil)
-			if v.tracked || v.operations != nil {
+			denial := mutate(decodePod(t, p.json()), essential.DefaultPolicies()).denial
+			v := validate(k, decodePod(t, w.around(p.template())), nil, essential.DefaultPolicies())
+			if v.tracked != "" || v.operations != nil {
 				t.Errorf("a workload gets a patch: %+v", v)
 			}
 			if len(v.denial) != len(denial) {

@@ -42,6 +42,7 @@ const (
 	OnFailureAnnotation  = AnnotationPrefix + "on-failure"
 	StopDelayAnnotation  = AnnotationPrefix + "stop-delay"
 	RetentionAnnotation  = AnnotationPrefix + "retention"
+	ModeAnnotation       = AnnotationPrefix + "mode"
 )
 
 const (

@@ -128,21 +128,27 @@ func failure(pod *corev1.Pod, status *corev1.ContainerStatus) *End {
 	return endOf(status.Name, t)
 }
 
-// restarts reports whether the kubelet starts the container again after an exit
-// with this code (k8s.io/kubernetes/pkg/api/v1/pod, ContainerShouldRestart): its
-// own rules, of which the first that matches counts, then its own policy, then
-// the pod's. Without a policy of its own its rules do not count.
+// restarts is [Restarts] for a container of the pod.
 func restarts(pod *corev1.Pod, name string, exitCode int32) bool {
-	policy := pod.Spec.RestartPolicy
 	for i := range pod.Spec.Containers {
-		container := &pod.Spec.Containers[i]
-		if container.Name != name || container.RestartPolicy == nil {
-			continue
+		if c := &pod.Spec.Containers[i]; c.Name == name {
+			return Restarts(pod.Spec.RestartPolicy, c.RestartPolicy, c.RestartPolicyRules, exitCode)
 		}
-		if restartsByRule(container.RestartPolicyRules, exitCode) {
+	}
+	return Restarts(pod.Spec.RestartPolicy, nil, nil, exitCode)
+}
+
+// Restarts reports whether the kubelet starts a regular container again after an
+// exit with this code (k8s.io/kubernetes/pkg/api/v1/pod, ContainerShouldRestart):
+// its own rules, of which the first that matches counts, then its own policy, then
+// the pod's. Without a policy of its own its rules do not count.
+func Restarts(pod corev1.RestartPolicy, own *corev1.ContainerRestartPolicy, rules []corev1.ContainerRestartRule, exitCode int32) bool {
+	policy := pod
+	if own != nil {
+		if restartsByRule(rules, exitCode) {
 			return true
 		}
-		policy = corev1.RestartPolicy(*container.RestartPolicy)
+		policy = corev1.RestartPolicy(*own)
 	}
 	switch policy {
 	case corev1.RestartPolicyNever:

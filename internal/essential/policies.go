@@ -29,6 +29,16 @@ const (
 	OnFailureStop   OnFailure = "Stop"
 )
 
+// Mode says who ends the containers beside the essential ones.
+type Mode string
+
+// The reaper, through the API; or the kubelet, for which admission turns them
+// into native sidecars.
+const (
+	ModeReap   Mode = "Reap"
+	ModeNative Mode = "Native"
+)
+
 // Forever as a retention means that the pod is not deleted.
 const Forever time.Duration = math.MaxInt64
 
@@ -46,16 +56,18 @@ type Policies struct {
 	// Retention is the time between stop and deletion, to read logs; [Forever]:
 	// no deletion. Not negative.
 	Retention time.Duration
+	// Mode matters at the pod's creation only.
+	Mode Mode
 }
 
 // DefaultPolicies are in force where neither user nor operator decides.
 func DefaultPolicies() Policies {
-	return Policies{Completion: CompletionAny, OnFailure: OnFailureIgnore}
+	return Policies{Completion: CompletionAny, OnFailure: OnFailureIgnore, Mode: ModeReap}
 }
 
 // policyAnnotations are the annotations that Override reads, in the order in
 // which it complains.
-var policyAnnotations = []string{CompletionAnnotation, OnFailureAnnotation, StopDelayAnnotation, RetentionAnnotation}
+var policyAnnotations = []string{CompletionAnnotation, OnFailureAnnotation, StopDelayAnnotation, RetentionAnnotation, ModeAnnotation}
 
 // Override returns the policies of a pod with these annotations, where p are
 // the operator's. A value that cannot be read leaves the operator's in force;
@@ -67,7 +79,7 @@ func (p Policies) Override(parent *field.Path, annotations map[string]string) (p
 			continue
 		}
 		if err := p.Set(key, value); err != nil {
-			errs = append(errs, field.Invalid(annotationPath(parent, key), shown(value), err.Error()))
+			errs = append(errs, field.Invalid(AnnotationPath(parent, key), shown(value), err.Error()))
 		}
 	}
 	return p, errs
@@ -89,6 +101,8 @@ func (p *Policies) Set(key, value string) error {
 			return nil
 		}
 		return duration(&p.Retention, value, "must be a duration such as 90s, 10m or 1h30m, or "+forever)
+	case ModeAnnotation:
+		return oneOf(&p.Mode, value, ModeReap, ModeNative)
 	default:
 		return fmt.Errorf("%s is not a policy", key)
 	}
@@ -108,6 +122,8 @@ func (p Policies) Get(key string) string {
 			return forever
 		}
 		return p.Retention.String()
+	case ModeAnnotation:
+		return string(p.Mode)
 	default:
 		return ""
 	}
@@ -147,7 +163,7 @@ func UnknownAnnotations(parent *field.Path, annotations map[string]string) (sent
 		if i == maxListed {
 			return append(sentences, "further unknown annotations are ignored too")
 		}
-		sentences = append(sentences, fmt.Sprintf("%s: unknown annotation, ignored%s", annotationPath(parent, shown(key)), didYouMean(AnnotationPrefix, policyLike(key))))
+		sentences = append(sentences, fmt.Sprintf("%s: unknown annotation, ignored%s", AnnotationPath(parent, shown(key)), didYouMean(AnnotationPrefix, policyLike(key))))
 	}
 	return sentences
 }
@@ -165,7 +181,9 @@ func policyLike(key string) string {
 	return closest(strings.TrimPrefix(key, AnnotationPrefix), names)
 }
 
-func annotationPath(parent *field.Path, key string) *field.Path {
+// AnnotationPath is where an annotation stands in an object whose metadata is at
+// parent (nil for a pod itself).
+func AnnotationPath(parent *field.Path, key string) *field.Path {
 	return parent.Child("metadata", "annotations").Key(key)
 }
 

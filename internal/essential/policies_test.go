@@ -11,7 +11,7 @@ import (
 )
 
 func TestOverride(t *testing.T) {
-	operator := Policies{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: time.Second, Retention: time.Minute}
+	operator := Policies{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: time.Second, Retention: time.Minute, Mode: ModeReap}
 	with := func(change func(*Policies)) Policies {
 		p := operator
 		change(&p)
@@ -31,6 +31,8 @@ func TestOverride(t *testing.T) {
 		"no stop-delay":                 {annotations: map[string]string{"essential-containers/stop-delay": "0"}, want: with(func(p *Policies) { p.StopDelay = 0 })},
 		"a retention":                   {annotations: map[string]string{"essential-containers/retention": "10m"}, want: with(func(p *Policies) { p.Retention = 10 * time.Minute })},
 		"a retention without end":       {annotations: map[string]string{"essential-containers/retention": "Forever"}, want: with(func(p *Policies) { p.Retention = math.MaxInt64 })},
+		"mode Native":                   {annotations: map[string]string{"essential-containers/mode": "Native"}, want: with(func(p *Policies) { p.Mode = ModeNative })},
+		"a mode that is none":           {annotations: map[string]string{"essential-containers/mode": "native"}, want: operator, errs: []string{`metadata.annotations[essential-containers/mode]: Invalid value: "native": must be Reap or Native`}},
 		"a completion that is none":     {annotations: map[string]string{"essential-containers/completion": "Some"}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "Some": must be Any or All`}},
 		"values are case sensitive":     {annotations: map[string]string{"essential-containers/on-failure": "stop"}, want: operator, errs: []string{`metadata.annotations[essential-containers/on-failure]: Invalid value: "stop": must be Ignore or Stop`}},
 		"an empty value is none":        {annotations: map[string]string{"essential-containers/completion": ""}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "": must be Any or All`}},
@@ -70,7 +72,7 @@ func TestOverride(t *testing.T) {
 }
 
 func TestDefaultPolicies(t *testing.T) {
-	want := Policies{Completion: "Any", OnFailure: "Ignore"}
+	want := Policies{Completion: "Any", OnFailure: "Ignore", Mode: "Reap"}
 	if got := DefaultPolicies(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -86,8 +88,8 @@ func TestSetRefusesWhatIsNoPolicy(t *testing.T) {
 func TestWhatIsGotCanBeSet(t *testing.T) {
 	for _, want := range []Policies{
 		DefaultPolicies(),
-		{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: 90 * time.Second, Retention: Forever},
-		{Completion: CompletionAny, OnFailure: OnFailureStop, Retention: time.Hour + time.Millisecond},
+		{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: 90 * time.Second, Retention: Forever, Mode: ModeNative},
+		{Completion: CompletionAny, OnFailure: OnFailureStop, Retention: time.Hour + time.Millisecond, Mode: ModeReap},
 	} {
 		var got Policies
 		for _, key := range policyAnnotations {
@@ -113,10 +115,10 @@ func TestUnknownAnnotations(t *testing.T) {
 		want        []string
 	}{
 		"none":                            {},
-		"all that are known":              {annotations: map[string]string{TrackedAnnotation: "", StoppedAnnotation: "", CompletionAnnotation: "", OnFailureAnnotation: "", StopDelayAnnotation: "", RetentionAnnotation: ""}},
+		"all that are known":              {annotations: map[string]string{TrackedAnnotation: "", StoppedAnnotation: "", CompletionAnnotation: "", OnFailureAnnotation: "", StopDelayAnnotation: "", RetentionAnnotation: "", ModeAnnotation: ""}},
 		"another prefix":                  {annotations: map[string]string{"essential-containers.example.com/x": "", "essential-containers": ""}},
 		"a typing error":                  {annotations: map[string]string{"essential-containers/retantion": ""}, want: []string{`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`}},
-		"far from any":                    {annotations: map[string]string{"essential-containers/mode": ""}, want: []string{`metadata.annotations[essential-containers/mode]: unknown annotation, ignored`}},
+		"far from any":                    {annotations: map[string]string{"essential-containers/strategy": ""}, want: []string{`metadata.annotations[essential-containers/strategy]: unknown annotation, ignored`}},
 		"nothing like any, in some order": {annotations: map[string]string{"essential-containers/yyyyyyyyyyyyyyyyyyyyy": "", "essential-containers/xxxxxxxxxxxxxxxxxxxxx": ""}, want: []string{`metadata.annotations[essential-containers/xxxxxxxxxxxxxxxxxxxxx]: unknown annotation, ignored`, `metadata.annotations[essential-containers/yyyyyyyyyyyyyyyyyyyyy]: unknown annotation, ignored`}},
 		"a long one is shortened":         {annotations: map[string]string{"essential-containers/" + strings.Repeat("x", 500): ""}, want: []string{`metadata.annotations[essential-containers/` + strings.Repeat("x", 76) + `...]: unknown annotation, ignored`}},
 	} {
@@ -145,7 +147,7 @@ func FuzzPolicies(f *testing.F) {
 		annotations := map[string]string{
 			CompletionAnnotation: completion, OnFailureAnnotation: onFailure, StopDelayAnnotation: stopDelay, RetentionAnnotation: retention,
 		}
-		before := Policies{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: time.Second, Retention: time.Minute}
+		before := Policies{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: time.Second, Retention: time.Minute, Mode: ModeReap}
 		after, errs := before.Override(nil, annotations)
 		told := map[string]bool{}
 		for _, err := range errs {

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/webhook"
 )
 
@@ -27,7 +28,7 @@ import (
 // but not the pod in it, and allows everything.
 func (b *bench) admission(ctx context.Context) (all []*figure, err error) {
 	mux := http.NewServeMux()
-	for path, handler := range webhook.NewHandlers(prometheus.NewRegistry()) {
+	for path, handler := range webhook.NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies()) {
 		mux.Handle(path, handler)
 	}
 	mux.HandleFunc(allowPath, allowAll)

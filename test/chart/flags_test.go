@@ -37,6 +37,9 @@ func TestFlags(t *testing.T) {
 		"cert-dir":                  "/tls",
 		"dns-name":                  "essential-containers-webhook.apps.svc",
 		"shutdown-delay":            "5s",
+		"default-completion":        "Any",
+		"default-stop-delay":        "0s",
+		"default-mode":              "Reap",
 		"zap-log-level":             "info",
 	}
 	reaperDefaults := map[string]string{
@@ -71,7 +74,12 @@ func TestFlags(t *testing.T) {
 			reaper: map[string]string{"stop-strategy": "Delete", "workers": "2"},
 		},
 		"policies of the operator's": {
-			set: "defaults.completion=All,defaults.onFailure=Stop,defaults.stopDelay=90s,defaults.retention=Forever",
+			set: "defaults.completion=All,defaults.onFailure=Stop,defaults.stopDelay=90s,defaults.retention=Forever,defaults.mode=Native",
+			webhook: map[string]string{
+				"default-completion": "All",
+				"default-stop-delay": "90s",
+				"default-mode":       "Native",
+			},
 			reaper: map[string]string{
 				"default-completion": "All",
 				"default-on-failure": "Stop",
@@ -113,7 +121,7 @@ func TestProgramsTakeTheirFlags(t *testing.T) {
 		"the smallest values":  "logLevel=error,webhook.shutdownDelay=0s,reaper.workers=1",
 		"the largest values":   "logLevel=debug,webhook.shutdownDelay=999s,reaper.workers=1000",
 		"plain deletion":       "reaper.stopStrategy=Delete",
-		"the other policies":   "defaults.completion=All,defaults.onFailure=Stop,defaults.retention=Forever",
+		"the other policies":   "defaults.completion=All,defaults.onFailure=Stop,defaults.retention=Forever,defaults.mode=Native",
 		"every unit of time":   "defaults.stopDelay=1h2m3.5s4ms5us6ns,defaults.retention=7µs",
 		"the longest times":    "defaults.stopDelay=999999h999999h99999h,defaults.retention=999999.999999999h",
 		"no time at all":       "defaults.stopDelay=0m,defaults.retention=0.0s",

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/webhook"
 )
 
@@ -28,7 +29,7 @@ func ask(handler http.Handler, body []byte) (code int, answer string) {
 // What is spoilt is a review that passes, so that the bad bodies get as far as
 // they can.
 func TestBadBodies(t *testing.T) {
-	handler := webhook.NewHandlers(prometheus.NewRegistry())[webhook.PodsPath]
+	handler := webhook.NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[webhook.PodsPath]
 	good := goodReview()
 	if code, text := ask(handler, good); code != http.StatusOK || !strings.Contains(text, `"patch":`) {
 		t.Fatalf("the good review is answered with %d: %s", code, text)

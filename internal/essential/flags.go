@@ -1,0 +1,38 @@
+package essential
+
+import "flag"
+
+// policyUsages tell operators what a default decides.
+var policyUsages = map[string]string{
+	CompletionAnnotation: "which completions of several essential containers end a pod, `Any|All`",
+	OnFailureAnnotation:  "what it means that one failed and is not restarted, `Ignore|Stop`: Stop gives the pod the phase Failed",
+	StopDelayAnnotation:  "`time` between completion and stop, for sidecars to flush",
+	RetentionAnnotation:  "`time` between stop and deletion, to read logs, or Forever",
+	ModeAnnotation: "who ends the containers beside the essential ones, `Reap|Native`: the reaper; or the kubelet, for which they\n" +
+		"become native sidecars, except in pods that would no longer mean the same",
+}
+
+// BindFlags sets the policies to their defaults and adds to fs a flag
+// --default-POLICY for each of these annotations.
+func (p *Policies) BindFlags(fs *flag.FlagSet, annotations ...string) {
+	*p = DefaultPolicies()
+	for _, annotation := range annotations {
+		fs.Var(policyFlag{p, annotation}, "default-"+annotation[len(AnnotationPrefix):],
+			policyUsages[annotation]+"; the annotation "+annotation+" of a pod overrides it")
+	}
+}
+
+// policyFlag is the flag of one policy's default.
+type policyFlag struct {
+	policies   *Policies
+	annotation string
+}
+
+func (f policyFlag) Set(value string) error { return f.policies.Set(f.annotation, value) }
+
+func (f policyFlag) String() string {
+	if f.policies == nil {
+		return "" // the flag package's own zero value
+	}
+	return f.policies.Get(f.annotation)
+}

@@ -1,0 +1,90 @@
+package webhook
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+)
+
+// maxSidecars bounds what the conversion of one pod can cost. It is far more than
+// a node runs.
+const maxSidecars = 1000
+
+// obstacles are why the kubelet cannot end this pod as its label and its policies
+// say, each with what the user can do. None: it can, once its sidecars are native.
+// The names are those of containers that the pod has.
+func obstacles(p *object, essentials []string, policies essential.Policies) (reasons []string) {
+	add := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+	if len(essentials) > 1 && policies.Completion != essential.CompletionAll {
+		add("the first completion of several essential containers is to end the pod, but the kubelet waits for all of them: choose %s: %s",
+			essential.CompletionAnnotation, essential.CompletionAll)
+	}
+	if policies.StopDelay > 0 {
+		add("the kubelet ends native sidecars without a delay of %v: choose %s: %v, and let them flush in a preStop hook or in their grace period",
+			policies.StopDelay, essential.StopDelayAnnotation, time.Duration(0))
+	}
+	if len(p.Spec.Containers)-len(essentials) > maxSidecars {
+		add("the pod has more than %d sidecars", maxSidecars)
+		return reasons
+	}
+	var restarted, special []string
+	for i := range p.Spec.Containers {
+		switch c := &p.Spec.Containers[i]; {
+		case !slices.Contains(essentials, c.Name):
+			if len(c.RestartPolicyRules) > 0 || c.RestartPolicy != nil && *c.RestartPolicy != corev1.ContainerRestartPolicyAlways {
+				special = append(special, c.Name)
+			}
+		case essential.Restarts(p.Spec.RestartPolicy, c.RestartPolicy, c.RestartPolicyRules, 0):
+			restarted = append(restarted, c.Name)
+		}
+	}
+	if len(restarted) > 0 {
+		add("the kubelet starts %s again after completion, so that the pod never ends by itself: choose restartPolicy %s or %s",
+			quoted(restarted), corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
+	}
+	if len(special) > 0 {
+		add("%s has a restartPolicy or restartPolicyRules of its own, while a native sidecar is always restarted: leave them out", quoted(special))
+	}
+	return reasons
+}
+
+// quoted lists some names.
+func quoted(names []string) string {
+	const most = 5
+	var texts []string
+	for _, name := range names[:min(len(names), most)] {
+		texts = append(texts, fmt.Sprintf("%q", shorten(name)))
+	}
+	if more := len(names) - most; more > 0 {
+		texts = append(texts, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// convert returns the operations that turn every container that is not essential
+// into a native sidecar, whole and in order, behind the pod's init containers:
+// those ran before it, too. Where there is nothing left to convert there are none.
+func convert(p *object, essentials []string) (operations []operation) {
+	const regular, initial = "/spec/containers/", "/spec/initContainers"
+	moved, next := 0, len(p.Spec.InitContainers)
+	for i := range p.Spec.Containers {
+		if slices.Contains(essentials, p.Spec.Containers[i].Name) {
+			continue
+		}
+		if next == 0 {
+			operations = append(operations, operation{Op: "add", Path: initial, Value: []any{}})
+		}
+		operations = append(operations,
+			operation{Op: "move", From: regular + strconv.Itoa(i-moved), Path: initial + "/-"},
+			operation{Op: "add", Path: initial + "/" + strconv.Itoa(next) + "/restartPolicy", Value: corev1.ContainerRestartPolicyAlways})
+		moved++
+		next++
+	}
+	return operations
+}

@@ -1,0 +1,300 @@
+package webhook
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+)
+
+// nativeByDefault is what an operator prefers.
+func nativeByDefault() essential.Policies {
+	p := essential.DefaultPolicies()
+	p.Mode = essential.ModeNative
+	return p
+}
+
+// never is a pod whose containers are not started again.
+func never(containers ...string) *podBuilder {
+	p := aPod(containers...)
+	p.spec["restartPolicy"] = "Never"
+	return p
+}
+
+// having gives one of its regular containers a field.
+func (b *podBuilder) having(container, field string, value any) *podBuilder {
+	for _, c := range b.spec["containers"].([]any) {
+		if c := c.(map[string]any); c["name"] == container {
+			c[field] = value
+		}
+	}
+	return b
+}
+
+// What keeps a pod from being native is the same for the user who asks for that,
+// who is told with a denial, and for the operator who prefers it, whose pods then
+// stay as they are, with a warning; in a pod and in a template alike.
+func TestObstacles(t *testing.T) {
+	const (
+		several   = "the first completion of several essential containers is to end the pod, but the kubelet waits for all of them: choose essential-containers/completion: All"
+		delayed   = "the kubelet ends native sidecars without a delay of 30s: choose essential-containers/stop-delay: 0s, and let them flush in a preStop hook or in their grace period"
+		restarted = `the kubelet starts "main" again after completion, so that the pod never ends by itself: choose restartPolicy OnFailure or Never`
+		special   = `"proxy" has a restartPolicy or restartPolicyRules of its own, while a native sidecar is always restarted: leave them out`
+	)
+	rules := func(action, operator string, codes ...int) []any {
+		return []any{map[string]any{"action": action, "exitCodes": map[string]any{"operator": operator, "values": codes}}}
+	}
+	always := aPod("main", "proxy")
+	always.spec["restartPolicy"] = "Always"
+	onFailure := aPod("main", "proxy")
+	onFailure.spec["restartPolicy"] = "OnFailure"
+	for name, tt := range map[string]struct {
+		pod      *podBuilder // labelled main, unless it has a label
+		defaults func(*essential.Policies)
+		want     []string
+	}{
+		"restartPolicy Never":                          {pod: never("main", "proxy")},
+		"restartPolicy OnFailure":                      {pod: onFailure},
+		"restartPolicy Always":                         {pod: always, want: []string{restarted}},
+		"no restartPolicy, which means Always":         {pod: aPod("main", "proxy"), want: []string{restarted}},
+		"Always, but not of main":                      {pod: aPod("main", "proxy").having("main", "restartPolicy", "Never")},
+		"Never, but Always of main":                    {pod: never("main", "proxy").having("main", "restartPolicy", "Always"), want: []string{restarted}},
+		"a rule that restarts main after completion":   {pod: never("main", "proxy").having("main", "restartPolicy", "Never").having("main", "restartPolicyRules", rules("Restart", "In", 0, 1)), want: []string{restarted}},
+		"a rule that restarts all after completion":    {pod: never("main", "proxy").having("main", "restartPolicy", "Never").having("main", "restartPolicyRules", rules("RestartAllContainers", "NotIn", 1)), want: []string{restarted}},
+		"a rule that restarts main after a failure":    {pod: never("main", "proxy").having("main", "restartPolicy", "Never").having("main", "restartPolicyRules", rules("Restart", "In", 42))},
+		"a sidecar that is always restarted":           {pod: never("main", "proxy").having("proxy", "restartPolicy", "Always")},
+		"a sidecar that is not restarted":              {pod: never("main", "proxy").having("proxy", "restartPolicy", "Never"), want: []string{special}},
+		"a sidecar that is restarted after a failure":  {pod: never("main", "proxy").having("proxy", "restartPolicy", "OnFailure"), want: []string{special}},
+		"a sidecar with rules":                         {pod: never("main", "proxy").having("proxy", "restartPolicy", "Always").having("proxy", "restartPolicyRules", rules("RestartAllContainers", "In", 7)), want: []string{special}},
+		"several essential containers":                 {pod: never("main", "b", "proxy").label("main_b"), want: []string{several}},
+		"several that all have to complete":            {pod: never("main", "b", "proxy").label("main_b").annotated(essential.CompletionAnnotation, "All")},
+		"several that all have to, by default":         {pod: never("main", "b", "proxy").label("main_b"), defaults: func(p *essential.Policies) { p.Completion = essential.CompletionAll }},
+		"several, and the default is overridden":       {pod: never("main", "b", "proxy").label("main_b").annotated(essential.CompletionAnnotation, "Any"), defaults: func(p *essential.Policies) { p.Completion = essential.CompletionAll }, want: []string{several}},
+		"a stop-delay":                                 {pod: never("main", "proxy").annotated(essential.StopDelayAnnotation, "30s"), want: []string{delayed}},
+		"a stop-delay by default":                      {pod: never("main", "proxy"), defaults: func(p *essential.Policies) { p.StopDelay = 30 * time.Second }, want: []string{delayed}},
+		"a stop-delay by default, and none of its own": {pod: never("main", "proxy").annotated(essential.StopDelayAnnotation, "0s"), defaults: func(p *essential.Policies) { p.StopDelay = 30 * time.Second }},
+		"any on-failure and retention":                 {pod: never("main", "proxy").annotated(essential.OnFailureAnnotation, "Stop").annotated(essential.RetentionAnnotation, "Forever")},
+		"everything at once":                           {pod: aPod("main", "b", "proxy").label("main_b").having("proxy", "restartPolicy", "Never").annotated(essential.StopDelayAnnotation, "30s"), want: []string{several, delayed, strings.Replace(restarted, `"main"`, `"main", "b"`, 1), special}},
+		"more sidecars than can be listed":             {pod: never("main", "a", "b", "c", "d", "e", "f").having("a", "restartPolicy", "Never").having("b", "restartPolicy", "Never").having("c", "restartPolicy", "Never").having("d", "restartPolicy", "Never").having("e", "restartPolicy", "Never").having("f", "restartPolicy", "Never"), want: []string{strings.Replace(special, `"proxy"`, `"a", "b", "c", "d", "e", 1 more`, 1)}},
+		"as many sidecars as are converted":            {pod: never(append([]string{"main"}, numbered(maxSidecars)...)...)},
+		"one sidecar more":                             {pod: never(append([]string{"main"}, numbered(maxSidecars+1)...)...), want: []string{"the pod has more than 1000 sidecars"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, labelled := tt.pod.metadata["labels"]; !labelled {
+				tt.pod.label("main")
+			}
+			defaults := essential.DefaultPolicies()
+			if tt.defaults != nil {
+				tt.defaults(&defaults)
+			}
+			preferred := defaults
+			preferred.Mode = essential.ModeNative
+
+			var warnings, denials []string
+			for _, reason := range tt.want {
+				warnings = append(warnings, "metadata.labels[essential-containers]: handled in mode Reap, although the cluster's default is Native: "+reason)
+				denials = append(denials, `metadata.annotations[essential-containers/mode]: Invalid value: "Native": `+reason+", or choose mode Reap")
+			}
+			plain := mutate(decodePod(t, tt.pod.json()), defaults)
+			byDefault := mutate(decodePod(t, tt.pod.json()), preferred)
+			templateByDefault := validate(&workloadKinds[0], decodePod(t, aJob.around(tt.pod.template())), nil, preferred)
+			tt.pod.annotated(essential.ModeAnnotation, "Native")
+			asked := mutate(decodePod(t, tt.pod.json()), defaults)
+			templateAsked := validate(&workloadKinds[0], decodePod(t, aJob.around(tt.pod.template())), nil, defaults)
+			tt.pod.annotate(map[string]string{})
+			tt.pod.annotated(essential.ModeAnnotation, "Reap")
+
+			diff := func(what string, want, got []string) {
+				if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", what, diff)
+				}
+			}
+			diff("warnings without the mode", nil, plain.warnings)
+			diff("warnings by default", warnings, byDefault.warnings)
+			diff("warnings for the template, by default", prefixed("spec.template.", warnings), templateByDefault.warnings)
+			diff("denial by default", nil, texts(byDefault.denial))
+			diff("denial of what is asked for", denials, texts(asked.denial))
+			diff("denial of the template", prefixed("spec.template.", denials), texts(templateAsked.denial))
+			want := map[bool]outcome{true: native, false: fallback}[len(tt.want) == 0]
+			if byDefault.tracked != want || plain.tracked != tracked {
+				t.Errorf("by default the pod is %q, want %q; else %q", byDefault.tracked, want, plain.tracked)
+			}
+			if converted := len(byDefault.operations) > len(plain.operations); converted != (want == native) {
+				t.Errorf("converted by default: %v", converted)
+			}
+			if len(tt.want) == 0 && asked.tracked != native {
+				t.Errorf("the pod that asks is %q", asked.tracked)
+			}
+		})
+	}
+}
+
+func texts[E error](errs []E) (texts []string) {
+	for _, err := range errs {
+		texts = append(texts, err.Error())
+	}
+	return texts
+}
+
+func prefixed(prefix string, texts []string) []string { return place{prefix: prefix}.prefixed(texts) }
+
+func numbered(n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("c%d", i))
+	}
+	return names
+}
+
+func TestAPodKeepsItsModeWhateverTheDefault(t *testing.T) {
+	v := mutate(decodePod(t, never("main", "proxy").label("main").annotated(essential.ModeAnnotation, "Reap").json()), nativeByDefault())
+	if v.tracked != tracked || len(v.operations) != 1 || len(v.warnings) != 0 {
+		t.Errorf("got %+v", v)
+	}
+}
+
+// There is nothing to say about a pod that nobody has to be ended in.
+func TestNoWarningWithoutSidecars(t *testing.T) {
+	for name, pod := range map[string]*podBuilder{
+		"all are essential": aPod("main", "b").label("main_b"),
+		"there is no label": aPod("main", "b"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if v := mutate(decodePod(t, pod.json()), nativeByDefault()); len(v.warnings) != 0 {
+				t.Errorf("warned: %q", v.warnings)
+			}
+		})
+	}
+}
+
+// "There is nothing to stop" is right only where there are no sidecars of either
+// kind: those of a converted pod, when the API server calls again, are native.
+func TestTheWarningOfTheOnlyContainer(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pod  *podBuilder
+		want int
+	}{
+		"no sidecar":                  {never("main").label("main"), 1},
+		"no sidecar in mode Native":   {never("main").label("main").annotated(essential.ModeAnnotation, "Native"), 1},
+		"a plain init container":      {never("main").init("setup").label("main"), 1},
+		"a native sidecar":            {never("main").nativeSidecars("mesh").label("main"), 0},
+		"a regular one":               {never("main", "proxy").label("main"), 0},
+		"a regular one, to be native": {never("main", "proxy").label("main").annotated(essential.ModeAnnotation, "Native"), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := tt.pod.json()
+			v := mutate(decodePod(t, text), essential.DefaultPolicies())
+			again := mutate(decodePod(t, apply(t, text, encode(v.operations))), essential.DefaultPolicies())
+			if len(v.warnings) != tt.want || len(again.warnings) != tt.want {
+				t.Errorf("warnings %q, in the second call %q", v.warnings, again.warnings)
+			}
+		})
+	}
+}
+
+func (b *podBuilder) nativeSidecars(names ...string) *podBuilder {
+	b.init(names...)
+	for _, c := range b.spec["initContainers"].([]any) {
+		c.(map[string]any)["restartPolicy"] = "Always"
+	}
+	return b
+}
+
+// Whatever the containers, the essential ones stay where they are, all others
+// stand behind the init containers, in order, whole and always restarted, and the
+// second call changes nothing more.
+func TestConversion(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		containers := numbered(rapid.IntRange(1, 6).Draw(t, "containers"))
+		essentials := containers[:rapid.IntRange(1, len(containers)).Draw(t, "essentials")]
+		pod := never(rapid.Permutation(containers).Draw(t, "order")...).label(strings.Join(essentials, "_")).
+			annotated(essential.ModeAnnotation, "Native").annotated(essential.CompletionAnnotation, "All")
+		for _, name := range containers {
+			pod.having(name, "ports", []any{map[string]any{"containerPort": json.Number(fmt.Sprint(rapid.IntRange(1, 65535).Draw(t, "port")))}})
+			if rapid.Bool().Draw(t, "restarted") && !slices.Contains(essentials, name) {
+				pod.having(name, "restartPolicy", "Always")
+			}
+		}
+		switch rapid.SampledFrom([]string{"absent", "null", "empty", "plain", "native"}).Draw(t, "init containers") {
+		case "null":
+			pod.spec["initContainers"] = nil
+		case "empty":
+			pod.spec["initContainers"] = []any{}
+		case "plain":
+			pod.init("setup", "migrate")
+		case "native":
+			pod.nativeSidecars("mesh")
+		}
+		before := pod.json()
+
+		first := mutate(decodePod(t, before), essential.DefaultPolicies())
+		if len(first.denial) > 0 {
+			t.Fatalf("denied: %v", first.denial)
+		}
+		after := before
+		if len(first.operations) > 0 {
+			after = apply(t, before, encode(first.operations))
+		}
+		want, got := tree(t, before), tree(t, after)
+		spec := want["spec"].(map[string]any)
+		initial, _ := spec["initContainers"].([]any)
+		var regular []any
+		for _, c := range spec["containers"].([]any) {
+			c := c.(map[string]any)
+			if slices.Contains(essentials, c["name"].(string)) {
+				regular = append(regular, c)
+				continue
+			}
+			c["restartPolicy"] = "Always"
+			initial = append(initial, c)
+		}
+		spec["containers"] = regular
+		if len(regular) < len(containers) {
+			spec["initContainers"] = initial
+		}
+		want["metadata"].(map[string]any)["annotations"].(map[string]any)[essential.TrackedAnnotation] = strings.Join(essentials, ",")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("the pod (-want +got):\n%s", diff)
+		}
+		if second := mutate(decodePod(t, after), essential.DefaultPolicies()); len(second.operations) > 0 || second.tracked != native {
+			t.Errorf("the second call: %+v", second)
+		}
+	})
+}
+
+// The sidecar that a later webhook injects is converted when the API server calls
+// again, behind those that were converted before.
+func TestAnInjectedSidecarIsConvertedToo(t *testing.T) {
+	pod := never("main", "proxy").init("setup").label("main").annotated(essential.ModeAnnotation, "Native").json()
+	pod = apply(t, pod, encode(mutate(decodePod(t, pod), essential.DefaultPolicies()).operations))
+	pod = apply(t, pod, `[{"op":"add","path":"/spec/containers/0","value":{"name":"mesh"}}]`)
+	pod = apply(t, pod, encode(mutate(decodePod(t, pod), essential.DefaultPolicies()).operations))
+	got := decodePod(t, pod)
+	if diff := cmp.Diff([]string{"main"}, names(got.Spec.Containers)); diff != "" {
+		t.Errorf("containers (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"setup", "proxy", "mesh"}, names(got.Spec.InitContainers)); diff != "" {
+		t.Errorf("init containers (-want +got):\n%s", diff)
+	}
+	if isNative(got.Spec.InitContainers[0]) || !isNative(got.Spec.InitContainers[1]) || !isNative(got.Spec.InitContainers[2]) {
+		t.Errorf("restart policies: %+v", got.Spec.InitContainers)
+	}
+}
+
+func TestTheModeIsCounted(t *testing.T) {
+	server, _ := serveHandlers(t)
+	server.ask(t, PodsPath, aReview(never("main", "proxy").label("main").annotated(essential.ModeAnnotation, "Native")))
+	if got := server.counts(t)["pods native"]; got != 1 {
+		t.Errorf("%v native pods, want 1", got)
+	}
+	if result := (&endpoint{untouched: untracked}).outcome(&verdict{tracked: fallback}); result != fallback {
+		t.Errorf("a pod that falls back counts as %s", result)
+	}
+}
