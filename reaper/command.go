@@ -11,8 +11,11 @@ import (
 )
 
 // Command is the program.
-func Command(version string) command.Command {
-	var options Options
+func Command(version string) command.Command { return CommandWith(version, &Options{}) }
+
+// CommandWith is the program with those of the options that are no flags; the
+// flags set the others.
+func CommandWith(version string, options *Options) command.Command {
 	return command.Command{
 		Name:    "reaper",
 		Purpose: "Reaper watches tracked pods and, once the essential container of one has completed, stops and deletes it.",
@@ -27,7 +30,7 @@ func Command(version string) command.Command {
 			if err != nil {
 				return fmt.Errorf("finding the API server: %w", err)
 			}
-			return Run(ctx, restConfig, options)
+			return Run(ctx, restConfig, *options)
 		},
 	}
 }

@@ -56,6 +56,14 @@ type Decision struct {
 	Warning Warning
 }
 
+// lookAgain is the longest sleep until At. A timer goes on when the clock is set:
+// a pod that was put to sleep by a clock that was an hour wrong would otherwise
+// oversleep by that hour, and its Job with it.
+const lookAgain = 5 * time.Minute
+
+// wait is for how long to sleep, at the most, before deciding again.
+func (d Decision) wait(now time.Time) time.Duration { return min(d.At.Sub(now), lookAgain) }
+
 // Warning is something that is wrong with a pod. Its zero value is nothing.
 type Warning struct {
 	Reason string // of the event

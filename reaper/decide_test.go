@@ -320,3 +320,11 @@ func TestDecideKeepsItsAppointments(t *testing.T) {
 		}
 	}
 }
+
+func TestWhetherAPodIsDueDoesNotDependOnTheClock(t *testing.T) {
+	for sentence, at := range map[string]time.Time{"a day behind": now.Add(-24 * time.Hour), "a day ahead": now.Add(24 * time.Hour)} {
+		if d := decide(aPod().exited("main", 0, "Completed").Pod, true, ordinary, at); d.Action != Stop {
+			t.Errorf("%s: %s", sentence, d.Action)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func (e enqueuer) enqueue(ctx context.Context, pod *corev1.Pod, q queue) {
 	case d.Action != Leave || e.notices.watched(key):
 		add(q, key, otherPriority, 0)
 	case !d.At.IsZero():
-		add(q, key, otherPriority, d.At.Sub(now))
+		add(q, key, otherPriority, d.wait(now))
 	}
 }
 

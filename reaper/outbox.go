@@ -50,7 +50,7 @@ type outbox struct {
 	client   client.Client
 	instance string
 	queue    chan *eventsv1.Event
-	worked   atomic.Int64 // when a pod was last worked on, in Unix nanoseconds
+	worked   atomic.Pointer[time.Time] // when a pod was last worked on; whole, so that a wall clock that is set does not matter
 	dropped  func()
 }
 
@@ -63,10 +63,12 @@ func newOutbox(c client.Client, dropped func()) (*outbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding this process's name for events: %w", err)
 	}
-	return &outbox{
+	o := &outbox{
 		client: c, instance: name + "-" + hostname, dropped: dropped,
 		queue: make(chan *eventsv1.Event, maxEvents),
-	}, nil
+	}
+	o.worked.Store(&time.Time{})
+	return o, nil
 }
 
 // Eventf puts an event into the queue; it never waits.
@@ -135,8 +137,8 @@ func (o *outbox) open(ctx context.Context) (closeBox func()) {
 // during has events wait while next works.
 func (o *outbox) during(next reconcile.Reconciler) reconcile.Reconciler {
 	return reconcile.Func(func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-		o.worked.Store(time.Now().UnixNano())
-		defer func() { o.worked.Store(time.Now().UnixNano()) }()
+		o.worked.Store(new(time.Now()))
+		defer func() { o.worked.Store(new(time.Now())) }()
 		return next.Reconcile(ctx, request)
 	})
 }
@@ -145,7 +147,7 @@ func (o *outbox) during(next reconcile.Reconciler) reconcile.Reconciler {
 func (o *outbox) awaitTurn(event *eventsv1.Event, closing <-chan struct{}) {
 	for {
 		now := time.Now()
-		remaining := min(time.Unix(0, o.worked.Load()).Add(pause).Sub(now), event.EventTime.Add(maxWait).Sub(now))
+		remaining := min(o.worked.Load().Add(pause).Sub(now), event.EventTime.Add(maxWait).Sub(now))
 		if remaining <= 0 {
 			return
 		}

@@ -61,5 +61,5 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if decision.At.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	return reconcile.Result{RequeueAfter: decision.At.Sub(now)}, nil
+	return reconcile.Result{RequeueAfter: decision.wait(now)}, nil
 }

@@ -259,6 +259,21 @@ func TestReconcileComesBackAtTheDeadline(t *testing.T) {
 	}
 }
 
+// A clock that is a day behind makes a short delay a long one, until it is set.
+func TestReconcileLooksAgainInCaseTheClockIsSet(t *testing.T) {
+	pod := aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s").recorded(corev1.ConditionFalse, completedReason, now)
+	s := newStage(t, ordinary, pod.Pod)
+	clock := clocktesting.NewFakePassiveClock(now.Add(-24 * time.Hour))
+	s.clock = clock
+	if result, err := s.reconcile(t); err != nil || result.RequeueAfter != lookAgain || len(s.writes) > 0 {
+		t.Errorf("a day behind: result %v, error %v, writes %v", result, err, s.writes)
+	}
+	clock.SetTime(now.Add(lookAgain))
+	if result, err := s.reconcile(t); err != nil || result != (reconcile.Result{}) || len(s.writes) != 1 {
+		t.Errorf("set right: result %v, error %v, writes %v", result, err, s.writes)
+	}
+}
+
 func TestRefusedWrites(t *testing.T) {
 	pods := schema.GroupResource{Resource: "pods"}
 	for sentence, c := range map[string]struct {

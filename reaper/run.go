@@ -107,9 +107,12 @@ func listsSynced(m manager.Manager) func(*http.Request) error {
 }
 
 func addController(m manager.Manager, o Options, outbox *outbox, report *reporter) error {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
 	decider := decider{
 		rules: rules{strategy: o.StopStrategy, defaults: o.Defaults, adopt: o.Adopt},
-		clock: clock.RealClock{},
+		clock: o.Clock,
 		optedIn: func(ctx context.Context, namespace string) bool {
 			return m.GetCache().Get(ctx, client.ObjectKey{Name: namespace}, namespaceMetadata()) == nil
 		},

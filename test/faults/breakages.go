@@ -3,15 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -89,19 +85,9 @@ func kindOf(about string) string {
 	return kind
 }
 
-// brokenVolume marks a Deployment whose program is not the image's.
-const brokenVolume = "broken"
-
 // breakRelease has the reaper's Deployment run the broken program, and the API
 // server not ask the webhook about pods of one kind.
 func (t *trial) breakRelease(ctx context.Context) error {
-	const folder = "/var/lib/faults-broken" // on the node
-	program := filepath.Join(t.cluster.State(), folder, "reaper")
-	build := exec.CommandContext(ctx, "go", "build", "-tags=broken", "-o", program, "github.com/essential-containers/essential-containers/test/faults/broken")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the broken reaper: %w: %s", err, output)
-	}
 	webhooks := fmt.Appendf(nil, `{"webhooks":[{"name":%q,"matchConditions":[{"name":"broken","expression":"!object.metadata.labels[?'%s'].orValue('').startsWith('retained-')"}]}]}`,
 		kube.PodsWebhook, workLabel)
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{}
@@ -109,35 +95,5 @@ func (t *trial) breakRelease(ctx context.Context) error {
 	if err := t.cluster.Patch(ctx, configuration, client.RawPatch(types.StrategicMergePatchType, webhooks)); err != nil {
 		return fmt.Errorf("breaking the admission: %w", err)
 	}
-	deployment := &appsv1.Deployment{}
-	deployment.Namespace, deployment.Name = kube.Release, kube.ReaperDeployment
-	patch := fmt.Appendf(nil, `{"spec":{"template":{"spec":{"volumes":[{"name":%[1]q,"hostPath":{"path":%[2]q,"type":"File"}}],`+
-		`"containers":[{"name":"reaper","volumeMounts":[{"name":%[1]q,"mountPath":"/reaper"}]}]}}}}`, brokenVolume, folder+"/reaper")
-	if err := t.cluster.Patch(ctx, deployment, client.RawPatch(types.StrategicMergePatchType, patch)); err != nil {
-		return fmt.Errorf("breaking the reaper: %w", err)
-	}
-	generation := deployment.Generation
-	return kube.Await(ctx, 3*time.Minute, func(ctx context.Context) (bool, string) {
-		if err := t.cluster.Get(ctx, client.ObjectKeyFromObject(deployment), deployment); err != nil {
-			return false, err.Error()
-		}
-		s, want := deployment.Status, *deployment.Spec.Replicas
-		return s.ObservedGeneration >= generation && s.UpdatedReplicas == want && s.AvailableReplicas == want && s.Replicas == want, "the broken reaper does not run yet"
-	})
-}
-
-// removeBroken uninstalls a release that breakRelease has changed: Helm leaves
-// alone what others have added.
-func (t *trial) removeBroken(ctx context.Context) error {
-	deployment := &appsv1.Deployment{}
-	err := t.cluster.Get(ctx, client.ObjectKey{Namespace: kube.Release, Name: kube.ReaperDeployment}, deployment)
-	if err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	for _, v := range deployment.Spec.Template.Spec.Volumes {
-		if v.Name == brokenVolume {
-			return t.cluster.Uninstall(ctx)
-		}
-	}
-	return nil
+	return t.runProgram(ctx, "broken")
 }

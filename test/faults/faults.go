@@ -32,6 +32,7 @@ type world struct {
 	witnesses
 	creating sync.Mutex // held while works are created, or are not to be
 	troubles map[trouble]int
+	steps    []step // of the reapers' clock
 }
 
 // faults are all of them. The Lease of the leader lasts 15 seconds.
@@ -76,6 +77,9 @@ var faults = []fault{
 	}},
 	{"answers-failing", "a proxy before both reapers refuses requests with 429, 500 and 503, and cuts and loses answers, for 10 to 20 s", func(ctx context.Context, w *world, r *rand.Rand) error {
 		return w.throughProxy(ctx, failing, r, func() { pause(ctx, r, 10, 20) })
+	}},
+	{"clock-stepped", "the clock of both reapers is 2 to 90 s ahead or behind, for 10 to 25 s", func(ctx context.Context, w *world, r *rand.Rand) error {
+		return w.stepped(r, func() { pause(ctx, r, 10, 25) })
 	}},
 	{"apiserver-restarted", "the API server is restarted (SIGTERM)", func(_ context.Context, w *world, _ *rand.Rand) error {
 		return w.cluster.Part("restart", "kube-apiserver")

@@ -48,6 +48,7 @@ type records struct {
 	lines   []line  // what the containers wrote, in that order
 	jobs    []batchv1.Job
 	left    []corev1.Pod // what is there in the end
+	steps   []step       // of the reapers' clock
 	samples []sample     // of the programs' metrics
 	exits   []exit       // of the programs' processes
 	bad     answers      // to bad bodies
@@ -101,6 +102,7 @@ type story struct {
 	name      string
 	states    []corev1.Pod // after each write
 	stopped   *corev1.Pod  // the first state in which it was stopped
+	stoppedAt time.Time    // by the API server's clock, which nobody steps
 	deletions []write
 	words     []line
 	stillborn bool // the kubelet was stopped while it started one of the containers, which then counts as failed
@@ -143,7 +145,7 @@ func (j *judgement) tellStories() {
 		s := j.story(&w.pod)
 		s.states = append(s.states, w.pod)
 		if s.stopped == nil && essential.Stopped(&w.pod) {
-			s.stopped = &w.pod
+			s.stopped, s.stoppedAt = &w.pod, w.at
 		}
 		s.stillborn = s.stillborn || stillborn(&w.pod)
 		if w.verb == "delete" {
@@ -189,6 +191,9 @@ func (j *judgement) judgeWitnesses() {
 	}
 	if excused > len(j.pods)/4 {
 		j.add(witnessed, "the run", "%d of %d pods had a container that the kubelet could not start", excused, len(j.pods))
+	}
+	if during, shown := dated(j.records); during > 0 && shown == 0 {
+		j.add(witnessed, "the run", "the clock was stepped, and none of %d stops meanwhile shows it", during)
 	}
 	if len(j.samples) == 0 {
 		j.add(witnessed, "the run", "no metrics were read")
@@ -292,14 +297,16 @@ func (j *judgement) judgeWrite(w write) {
 	}
 }
 
-// judgeRetention: not sooner. That it goes at all is judged by who is left.
+// judgeRetention: not sooner, by the reapers' own clock, at the furthest that it
+// was ahead since the stop. That it goes at all is judged by who is left.
 func (j *judgement) judgeRetention(w write, s *story) {
 	stop := essential.Condition(&w.pod, essential.StoppedCondition)
 	if stop == nil {
 		j.add(reaped, w.pod.Name, "deleted by the reaper without a record of the stop")
 		return
 	}
-	if kept := w.at.Sub(stop.LastTransitionTime.Time); kept < s.retention {
+	now := w.at.Add(furthest(j.steps, s.stoppedAt, w.at))
+	if kept := now.Sub(stop.LastTransitionTime.Time); kept < s.retention {
 		j.add(reaped, w.pod.Name, "deleted %v after it was stopped, its retention is %v", kept, s.retention)
 	}
 }

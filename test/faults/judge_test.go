@@ -96,6 +96,17 @@ func (s *scene) deletes(after time.Duration, pod corev1.Pod) {
 	s.writes = append(s.writes, write{start.Add(after), kube.ReaperUser, "delete", "", quiet(stopped(pod, corev1.PodSucceeded))})
 }
 
+// aheadAllTheTime has the reaper stop and delete with a clock that is ahead.
+func (s *scene) aheadAllTheTime(ahead time.Duration) {
+	s.steps = []step{{start.Add(-time.Minute), start.Add(time.Minute), ahead}}
+	for i := range s.writes {
+		if pod := &s.writes[i].pod; essential.Stopped(pod) {
+			pod.Annotations[essential.StoppedAnnotation] = start.Add(ahead).Format(time.RFC3339Nano)
+			pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(start.Add(ahead))
+		}
+	}
+}
+
 // write finds one, to spoil it.
 func (s *scene) write(pod types.UID, by, verb string) *write {
 	for i := range s.writes {
@@ -203,6 +214,42 @@ func TestJudge(t *testing.T) {
 		"a pod that went before its retention was over": {
 			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").at = start.Add(9 * time.Second) },
 			want:  []string{"I1 plain-1-p1: deleted 9s after it was stopped, its retention is 10s"},
+		},
+		"a pod that went sooner because the clock was set ahead meanwhile": {
+			spoil: func(s *scene) {
+				s.write("p1", kube.ReaperUser, "delete").at = start.Add(5 * time.Second)
+				s.steps = []step{{start.Add(3 * time.Second), start.Add(20 * time.Second), time.Minute}}
+			},
+		},
+		"a pod that went before its retention was over, and before the clock was set ahead": {
+			spoil: func(s *scene) {
+				s.write("p1", kube.ReaperUser, "delete").at = start.Add(5 * time.Second)
+				s.steps = []step{{start.Add(6 * time.Second), start.Add(20 * time.Second), time.Minute}}
+			},
+			want: []string{"I1 plain-1-p1: deleted 5s after it was stopped, its retention is 10s"},
+		},
+		"or although it was only set back": {
+			spoil: func(s *scene) {
+				s.write("p1", kube.ReaperUser, "delete").at = start.Add(9 * time.Second)
+				s.steps = []step{{start.Add(3 * time.Second), start.Add(6 * time.Second), -time.Minute}}
+			},
+			want: []string{"I1 plain-1-p1: deleted 9s after it was stopped, its retention is 10s"},
+		},
+		"a pod that came and went with a clock that was ahead": {
+			spoil: func(s *scene) { s.aheadAllTheTime(time.Minute) },
+		},
+		"and went before its retention was over by that clock": {
+			spoil: func(s *scene) {
+				s.aheadAllTheTime(time.Minute)
+				s.write("p1", kube.ReaperUser, "delete").at = start.Add(9 * time.Second)
+			},
+			want: []string{"I1 plain-1-p1: deleted 9s after it was stopped, its retention is 10s"},
+		},
+		"a clock that was stepped, and no stop shows it": {
+			spoil: func(s *scene) {
+				s.steps = []step{{start.Add(-10 * time.Second), start.Add(10 * time.Second), time.Minute}}
+			},
+			want: []string{"I0 the run: the clock was stepped, and none of 4 stops meanwhile shows it"},
 		},
 		"a pod deleted while its sidecar ran": {
 			spoil: func(s *scene) {

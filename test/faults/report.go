@@ -135,6 +135,11 @@ func (t *trial) facts(r records) []fact {
 		{excused, "pods with a container that the kubelet, being stopped, could not start: not judged"},
 		{restarted, "restarts of the two programs that were seen"},
 	}
+	if len(r.steps) > 0 {
+		during, shown := dated(r)
+		facts = append(facts, fact{len(r.steps), "steps of the reapers' clock: " + stepsOf(r.steps)},
+			fact{during, "stops meanwhile"}, fact{shown, "of them dated by the stepped clock"})
+	}
 	for _, p := range slices.Sorted(maps.Keys(t.troubles)) {
 		facts = append(facts, fact{t.troubles[p], "requests of the reaper that the proxy " + p.String()})
 	}

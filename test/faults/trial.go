@@ -126,11 +126,14 @@ func (t *trial) install(ctx context.Context) error {
 	if t.broken {
 		return t.breakRelease(ctx)
 	}
-	if err := t.removeBroken(ctx); err != nil {
+	if err := t.removeChanged(ctx); err != nil {
 		return err
 	}
-	t.say("installing the chart")
-	return t.cluster.Install(ctx, t.chart, t.image, func(string) {}, t.values...)
+	t.say("installing the chart, with a reaper whose clock can be stepped")
+	if err := t.cluster.Install(ctx, t.chart, t.image, func(string) {}, t.values...); err != nil {
+		return err
+	}
+	return t.runStepped(ctx)
 }
 
 // disturb creates works and injects faults until the time is up.
@@ -262,7 +265,7 @@ func (t *trial) undone(jobs []batchv1.Job, pods []corev1.Pod) (unfinished, going
 func (t *trial) collect(ctx context.Context, since time.Time) (r records, err error) {
 	pause(ctx, rand.New(rand.NewPCG(t.seed, 3)), settling.Seconds(), settling.Seconds())
 	sampled := t.sampler.sample(ctx)
-	r.works, r.bad = t.works, t.bad.answers
+	r.works, r.steps, r.bad = t.works, t.steps, t.bad.answers
 	r.samples, r.exits = t.sampler.taken()
 	var present error
 	r.jobs, r.left, present = t.present(ctx)
