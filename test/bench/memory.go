@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
+	"time"
 )
 
 // memory measures what a pod costs a process that watches: the growth of its
@@ -105,7 +107,8 @@ func (f footprint) String() string {
 
 // footprint starts the contender and reads its memory once it has its list. What
 // the heap holds after a collection lives; what is in use beside that is room
-// between them. Twice, because what a pool held goes with the second. The
+// between them. Collected until it no longer shrinks: what a pool held goes with
+// the second time, and a list that has just come still passes through. The
 // resident memory is read before, as it would be without anybody asking.
 func (b *bench) footprint(ctx context.Context, who contender) (m footprint, err error) {
 	var profiles string
@@ -125,17 +128,20 @@ func (b *bench) footprint(ctx context.Context, who contender) (m footprint, err 
 	if m.resident, err = numberIn(metrics, `process_resident_memory_bytes (\S+)`); err != nil {
 		return m, err
 	}
-	var heap string
-	for range 2 {
-		if heap, err = get(ctx, "http://"+profiles+"/debug/pprof/heap?gc=1&debug=1"); err != nil {
+	for last := math.Inf(1); ; last = m.live {
+		heap, err := get(ctx, "http://"+profiles+"/debug/pprof/heap?gc=1&debug=1")
+		if err != nil {
 			return m, fmt.Errorf("%s: %w", who.name, err)
 		}
+		if m.live, err = numberIn(heap, `# HeapAlloc = (\d+)`); err != nil {
+			return m, err
+		}
+		if m.live > 0.99*last {
+			m.inUse, err = numberIn(heap, `# HeapInuse = (\d+)`)
+			return m, err
+		}
+		time.Sleep(time.Second)
 	}
-	if m.live, err = numberIn(heap, `# HeapAlloc = (\d+)`); err != nil {
-		return m, err
-	}
-	m.inUse, err = numberIn(heap, `# HeapInuse = (\d+)`)
-	return m, err
 }
 
 // numberIn is the number in the first line of the text that is like the pattern.

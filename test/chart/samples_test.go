@@ -68,6 +68,7 @@ func TestSamples(t *testing.T) {
 		"Deployment renewed",
 		"Job work-or-limit",
 		"Job policies",
+		"Job native",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("samples in the order in which they are applied (-want +got):\n%s", diff)
