@@ -209,6 +209,9 @@ func (j *judgement) judgeEnd(uid types.UID, s *story) {
 	due := s.said("main", completed) && s.fate != untouched
 	failedForGood := s.said("main", failed) && s.fate == failsFirst && !s.said("main", completed)
 	switch {
+	case s.native && s.stopped != nil:
+		j.add(reaped, s.name, "it was stopped, and its sidecar is native")
+	case s.native:
 	case due && s.stopped == nil:
 		j.add(reaped, s.name, "its main completed and it was never stopped")
 	case due && s.stopped.Status.Phase != corev1.PodSucceeded:
@@ -288,11 +291,13 @@ func (j *judgement) judgeWrite(w write) {
 		j.add(spared, w.pod.Name, "%s by the reaper after main had failed with %d, which stops nothing here", verb, code)
 	case code != 0 && (w.verb == "delete" || phase == corev1.PodSucceeded):
 		j.add(spared, w.pod.Name, "%s by the reaper, phase %s, after main had failed with %d", verb, phase, code)
-	case w.verb == "delete" && !essential.Stopped(&w.pod):
+	case w.verb == "delete" && !essential.Stopped(&w.pod) && !s.native:
 		j.add(reaped, w.pod.Name, "deleted by the reaper without having been stopped")
 	case w.verb == "delete" && essential.Running(&w.pod):
 		j.add(reaped, w.pod.Name, "deleted by the reaper while containers ran: %s", states(&w.pod))
-	case w.verb == "delete":
+	case w.verb == "delete" && s.native && phase != corev1.PodSucceeded:
+		j.add(reaped, w.pod.Name, "deleted by the reaper before the kubelet had ended it: phase %s", phase)
+	case w.verb == "delete" && !s.native:
 		j.judgeRetention(w, s)
 	}
 }
@@ -390,7 +395,8 @@ func finished(job *batchv1.Job) bool {
 }
 
 // judgeTracking: the annotation is on exactly those pods whose namespace opted
-// in and that have the label, from their creation.
+// in and that have the label, from their creation, and from then on the sidecars
+// are native that are to be.
 func (j *judgement) judgeTracking(s *story) {
 	for i := range s.states {
 		pod := &s.states[i]
@@ -401,6 +407,10 @@ func (j *judgement) judgeTracking(s *story) {
 		}
 		if got := pod.Annotations[essential.TrackedAnnotation]; got != want {
 			j.add(tracked, s.name, "namespace %s, label %q: tracked is %q, want %q", pod.Namespace, label, got, want)
+			return
+		}
+		if s.native && !slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == "sidecar" }) {
+			j.add(tracked, s.name, "its sidecar is not native")
 			return
 		}
 	}

@@ -27,7 +27,7 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 type scene struct{ records }
 
 // aScene has one work of every fate: a Job, one whose first pod fails, one that
-// is retried by the kubelet, and a pod that is left alone.
+// is retried by the kubelet, a pod that is left alone, and a Job in mode Native.
 func aScene() *scene {
 	s := &scene{}
 	s.samples = []sample{{at: start, pod: "reaper-1", born: 1, goroutines: 40, fds: 12, memory: 30 << 20}}
@@ -58,6 +58,13 @@ func aScene() *scene {
 	s.says("ignored-4", "i1", "main start", "sidecar start", "main failed")
 	s.runs("ignored-4", "i1")
 	s.left = append(s.left, ended("ignored-4", "i1", 1))
+
+	s.aWork(work{name: "native-5", job: true, native: true, completions: 1}, 0)
+	s.says("native-5", "n1", "sidecar start", "main start", "main completed", "sidecar SIGTERM")
+	s.writes = append(s.writes,
+		write{start, jobController, "create", "", native(aPod("native-5", "n1"))},
+		write{start, kubelet, "patch", "status", succeeded("native-5", "n1")},
+		write{start, kube.ReaperUser, "delete", "", succeeded("native-5", "n1")})
 	return s
 }
 
@@ -172,6 +179,22 @@ func quiet(p corev1.Pod) corev1.Pod {
 	return p
 }
 
+// native has admission make the sidecar of a pod native.
+func native(p corev1.Pod) corev1.Pod {
+	p.Spec.InitContainers = []corev1.Container{{Name: "sidecar"}}
+	if len(p.Status.ContainerStatuses) > 1 {
+		p.Status.InitContainerStatuses, p.Status.ContainerStatuses = p.Status.ContainerStatuses[1:], p.Status.ContainerStatuses[:1]
+	}
+	return p
+}
+
+// succeeded is a pod that the kubelet has ended.
+func succeeded(work string, uid types.UID) corev1.Pod {
+	p := native(quiet(ended(work, uid, 0)))
+	p.Status.Phase = corev1.PodSucceeded
+	return p
+}
+
 func TestJudge(t *testing.T) {
 	for sentence, tt := range map[string]struct {
 		spoil func(*scene)
@@ -210,6 +233,33 @@ func TestJudge(t *testing.T) {
 				s.left = append(s.left, quiet(stopped(ended("plain-1", "p1", 0), corev1.PodSucceeded)))
 			},
 			want: []string{"I1 plain-1-p1: it is left, with the phase Succeeded"},
+		},
+		"a pod that was stopped although the kubelet ends it": {
+			spoil: func(s *scene) {
+				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", native(stopped(ended("native-5", "n1", 0), corev1.PodSucceeded))})
+			},
+			want:  []string{"I1 native-5-n1: it was stopped, and its sidecar is native"},
+		},
+		"a native sidecar that was not told to end": {
+			spoil: func(s *scene) {
+				s.lines = slices.DeleteFunc(s.lines, func(l line) bool { return l.pod == "n1" && l.word == terminated })
+			},
+			want: []string{"I1 native-5-n1: its sidecar got no SIGTERM"},
+		},
+		"a pod that went before the kubelet had ended it": {
+			spoil: func(s *scene) { s.write("n1", kube.ReaperUser, "delete").pod.Status.Phase = corev1.PodRunning },
+			want:  []string{"I1 native-5-n1: deleted by the reaper before the kubelet had ended it: phase Running"},
+		},
+		"a pod that the kubelet has ended and nobody deletes": {
+			spoil: func(s *scene) {
+				s.without("n1", func(w write) bool { return w.verb == "delete" })
+				s.left = append(s.left, succeeded("native-5", "n1"))
+			},
+			want: []string{"I1 native-5-n1: it is left, with the phase Succeeded"},
+		},
+		"a sidecar that was to be native": {
+			spoil: func(s *scene) { s.write("n1", jobController, "create").pod.Spec.InitContainers = nil },
+			want:  []string{"I4 native-5-n1: its sidecar is not native"},
 		},
 		"a pod that went before its retention was over": {
 			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").at = start.Add(9 * time.Second) },
@@ -400,34 +450,35 @@ func TestJudge(t *testing.T) {
 
 		"a pod whose containers the kubelet could not start is not judged by its end": {
 			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-5", job: true, completions: 1}, 0)
-				s.breaksOff("plain-5", "b1")
-				s.jobs[3].Status = batchv1.JobStatus{Active: 1}
+				s.aWork(work{name: "plain-6", job: true, completions: 1}, 0)
+				s.breaksOff("plain-6", "b1")
+				s.jobs[4].Status = batchv1.JobStatus{Active: 1}
 			},
 		},
 		"but by what the reaper does to it": {
 			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-5", job: true, completions: 1}, 0)
-				p := s.breaksOff("plain-5", "b1")
+				s.aWork(work{name: "plain-6", job: true, completions: 1}, 0)
+				p := s.breaksOff("plain-6", "b1")
 				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", stopped(p, corev1.PodFailed)})
 			},
-			want: []string{"I2 plain-5-b1: patch of status by the reaper after main had failed with 128, which stops nothing here"},
+			want: []string{"I2 plain-6-b1: patch of status by the reaper after main had failed with 128, which stops nothing here"},
 		},
 		"and by whether its main ran too often": {
 			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-5", job: true, completions: 1}, 0)
-				s.breaksOff("plain-5", "b1")
-				s.says("plain-5", "b1", "main start", "main start")
+				s.aWork(work{name: "plain-6", job: true, completions: 1}, 0)
+				s.breaksOff("plain-6", "b1")
+				s.says("plain-6", "b1", "main start", "main start")
 			},
-			want: []string{`I3 plain-5: main said "start" 2 times, want 1`},
+			want: []string{`I3 plain-6: main said "start" 2 times, want 1`},
 		},
 		"a run in which the kubelet could start little": {
 			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-5", job: true, completions: 1}, 0)
-				s.breaksOff("plain-5", "b1")
-				s.breaksOff("plain-5", "b2")
+				s.aWork(work{name: "plain-6", job: true, completions: 1}, 0)
+				s.breaksOff("plain-6", "b1")
+				s.breaksOff("plain-6", "b2")
+				s.breaksOff("plain-6", "b3")
 			},
-			want: []string{"I0 the run: 2 of 7 pods had a container that the kubelet could not start"},
+			want: []string{"I0 the run: 3 of 9 pods had a container that the kubelet could not start"},
 		},
 
 		"a process that leaks": {

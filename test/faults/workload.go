@@ -41,6 +41,7 @@ type work struct {
 	completions int // of main
 	failures    int // of main, all ordered
 	retention   time.Duration
+	native      bool // its sidecar is: the kubelet ends it, and nobody stops the pod
 }
 
 // kind is a sort of work.
@@ -80,6 +81,12 @@ var kinds = []kind{
 	{"delayed", 2, func(r *rand.Rand, w *work) client.Object {
 		t := template(w, succeed(seconds(r, 0.5, 8)))
 		t.Annotations = map[string]string{essential.StopDelayAnnotation: fmt.Sprintf("%ds", 2+r.IntN(7))}
+		return job(w, t)
+	}},
+	{"native", 2, func(r *rand.Rand, w *work) client.Object {
+		w.native = true
+		t := template(w, succeed(seconds(r, 0.5, 15)))
+		t.Annotations = map[string]string{essential.ModeAnnotation: string(essential.ModeNative)}
 		return job(w, t)
 	}},
 	{"retried", 2, func(r *rand.Rand, w *work) client.Object { // by the kubelet
