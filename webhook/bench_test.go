@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,31 +14,46 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// BenchmarkAdmit measures one review of a Job's pod: the handler alone, and over
-// HTTPS beside a handler that only reads the body and answers.
+// BenchmarkAdmit measures one review: the handler alone, with a Job's pod and, in
+// both modes, with pods of so many sidecars; and over HTTPS beside a handler that
+// only reads the body and answers.
 func BenchmarkAdmit(b *testing.B) {
 	body := jobPod(b)
 	admission := NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[PodsPath]
 
-	b.Run("handler", func(b *testing.B) {
-		b.SetBytes(int64(len(body)))
-		b.ReportAllocs()
-		for b.Loop() {
-			request := httptest.NewRequest(http.MethodPost, PodsPath, strings.NewReader(body))
-			request.Header.Set("Content-Type", "application/json")
-			recorder := httptest.NewRecorder()
-			admission.ServeHTTP(recorder, request)
-			if recorder.Code != http.StatusOK {
-				b.Fatal(recorder.Body)
-			}
+	b.Run("handler", func(b *testing.B) { benchmarkHandler(b, admission, body) })
+	names := []string{"main"}
+	for _, sidecars := range []int{1, 5, 20} {
+		for len(names) <= sidecars {
+			names = append(names, fmt.Sprintf("sidecar-%d", len(names)))
 		}
-	})
+		for _, mode := range []essential.Mode{essential.ModeReap, essential.ModeNative} {
+			pod := aPod(names...).label("main").annotated(essential.ModeAnnotation, string(mode))
+			pod.spec["restartPolicy"] = "Never"
+			body := aReview(pod).body()
+			b.Run(fmt.Sprintf("%s-%d", mode, sidecars), func(b *testing.B) { benchmarkHandler(b, admission, body) })
+		}
+	}
 	noop := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, "{}")
 	})
 	for name, handler := range map[string]http.Handler{"https": admission, "https-noop": noop} {
 		b.Run(name, func(b *testing.B) { benchmarkOverTLS(b, handler, body) })
+	}
+}
+
+func benchmarkHandler(b *testing.B, handler http.Handler, body string) {
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		request := httptest.NewRequest(http.MethodPost, PodsPath, strings.NewReader(body))
+		request.Header.Set("Content-Type", "application/json")
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, request)
+		if recorder.Code != http.StatusOK || !strings.Contains(recorder.Body.String(), `"patch"`) {
+			b.Fatal(recorder.Body)
+		}
 	}
 }
 

@@ -41,10 +41,15 @@ type testServer struct {
 
 func serveHandlers(t *testing.T) (*testServer, *logLines) {
 	t.Helper()
+	return serveHandlersWith(t, essential.DefaultPolicies())
+}
+
+func serveHandlersWith(t *testing.T, defaults essential.Policies) (*testServer, *logLines) {
+	t.Helper()
 	logs := &logLines{}
 	registry := prometheus.NewRegistry()
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = newServer(logr.NewContext(t.Context(), logs.logger()), NewHandlers(registry, essential.DefaultPolicies()))
+	server.Config = newServer(logr.NewContext(t.Context(), logs.logger()), NewHandlers(registry, defaults))
 	server.Start()
 	t.Cleanup(server.Close)
 	return &testServer{Server: server, registry: registry}, logs

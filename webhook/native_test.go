@@ -289,12 +289,17 @@ func TestAnInjectedSidecarIsConvertedToo(t *testing.T) {
 }
 
 func TestTheModeIsCounted(t *testing.T) {
-	server, _ := serveHandlers(t)
-	server.ask(t, PodsPath, aReview(never("main", "proxy").label("main").annotated(essential.ModeAnnotation, "Native")))
-	if got := server.counts(t)["pods native"]; got != 1 {
-		t.Errorf("%v native pods, want 1", got)
+	server, _ := serveHandlersWith(t, nativeByDefault())
+	answer := server.ask(t, PodsPath, aReview(never("main", "proxy").label("main")))
+	if !strings.Contains(string(answer.Patch), `"op":"move","from":"/spec/containers/1","path":"/spec/initContainers/-"`) {
+		t.Errorf("the patch moves no container: %s", answer.Patch)
 	}
-	if result := (&endpoint{untouched: untracked}).outcome(&verdict{tracked: fallback}); result != fallback {
-		t.Errorf("a pod that falls back counts as %s", result)
+	server.ask(t, PodsPath, aReview(aPod("main", "proxy").label("main")))
+	server.ask(t, PodsPath, aReview(never("main", "proxy").label("main").annotated(essential.ModeAnnotation, "Reap")))
+	counts := server.counts(t)
+	for _, result := range []string{"native", "fallback", "tracked"} {
+		if got := counts["pods "+result]; got != 1 {
+			t.Errorf("%v pods are %s, want 1", got, result)
+		}
 	}
 }

@@ -75,7 +75,7 @@ func (w *runningWebhook) endDelay() {
 func loopback(certDir string) Options {
 	return Options{
 		BindAddress: "127.0.0.1:0", MetricsBindAddress: "127.0.0.1:0", HealthProbeBindAddress: "127.0.0.1:0",
-		CertDir: certDir, DNSName: dnsName, ShutdownDelay: time.Hour,
+		CertDir: certDir, DNSName: dnsName, ShutdownDelay: time.Hour, Defaults: nativeByDefault(),
 	}
 }
 
