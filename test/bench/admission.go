@@ -27,15 +27,7 @@ import (
 // server has it, beside a handler of the same server that decodes the review,
 // but not the pod in it, and allows everything.
 func (b *bench) admission(ctx context.Context) (all []*figure, err error) {
-	mux := http.NewServeMux()
-	for path, handler := range webhook.NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies()) {
-		mux.Handle(path, handler)
-	}
-	mux.HandleFunc(allowPath, allowAll)
-	server := httptest.NewUnstartedServer(mux)
-	server.EnableHTTP2 = true
-	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	server.StartTLS()
+	server := admissionServer()
 	defer server.Close()
 	for _, size := range b.sizes.PodSizes {
 		body, err := reviewOf(size)
@@ -68,6 +60,21 @@ func (b *bench) admission(ctx context.Context) (all []*figure, err error) {
 	return all, nil
 }
 
+// admissionServer has the handlers of the webhook and the one that allows
+// everything.
+func admissionServer() *httptest.Server {
+	mux := http.NewServeMux()
+	for path, handler := range webhook.NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies()) {
+		mux.Handle(path, handler)
+	}
+	mux.HandleFunc(allowPath, allowAll)
+	server := httptest.NewUnstartedServer(mux)
+	server.EnableHTTP2 = true
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	return server
+}
+
 const allowPath = "/allow"
 
 func allowAll(w http.ResponseWriter, r *http.Request) { allow(w, r, nil) }
@@ -77,7 +84,7 @@ func allowAll(w http.ResponseWriter, r *http.Request) { allow(w, r, nil) }
 func reviewOf(size int) ([]byte, error) {
 	p := pod("import", true, true)
 	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
-	delete(p.Annotations, "essential-containers/tracked")
+	delete(p.Annotations, essential.TrackedAnnotation)
 	for i := 0; ; i++ {
 		raw, err := json.Marshal(p)
 		if err != nil {
@@ -85,21 +92,25 @@ func reviewOf(size int) ([]byte, error) {
 		}
 		missing := size - len(raw)
 		if missing <= 0 {
-			return json.Marshal(&admissionv1.AdmissionReview{
-				TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
-				Request: &admissionv1.AdmissionRequest{
-					UID:       "8b1f0f5e-5a5e-4c0f-9f39-0a6d0a3f3a11",
-					Kind:      metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
-					Resource:  metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
-					Namespace: namespace, Name: p.Name, Operation: admissionv1.Create,
-					Object: runtime.RawExtension{Raw: raw},
-				},
-			})
+			return reviewAround(p.Name, raw)
 		}
 		for j := range max(1, missing/200) {
 			p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("MORE_%d_%d", i, j), Value: strings.Repeat("v", 150)})
 		}
 	}
+}
+
+func reviewAround(name string, pod []byte) ([]byte, error) {
+	return json.Marshal(&admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID:       "8b1f0f5e-5a5e-4c0f-9f39-0a6d0a3f3a11",
+			Kind:      metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
+			Resource:  metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+			Namespace: namespace, Name: name, Operation: admissionv1.Create,
+			Object: runtime.RawExtension{Raw: pod},
+		},
+	})
 }
 
 type reviewed struct {
@@ -116,7 +127,7 @@ func review(ctx context.Context, server *httptest.Server, path string, body []by
 		group.Go(func() {
 			for range count / reviewers {
 				begin := time.Now()
-				failure := post(ctx, client, server.URL+path, body)
+				_, failure := post(ctx, client, server.URL+path, body)
 				took := time.Since(begin)
 				mu.Lock()
 				r.milliseconds = append(r.milliseconds, took.Seconds()*1000)
@@ -132,23 +143,23 @@ func review(ctx context.Context, server *httptest.Server, path string, body []by
 	return r, err
 }
 
-func post(ctx context.Context, client *http.Client, url string, body []byte) error {
+// post returns the answer, which allows the pod.
+func post(ctx context.Context, client *http.Client, url string, body []byte) (answer []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := client.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
+	if answer, err = io.ReadAll(response.Body); err != nil {
+		return nil, err
 	}
 	if response.StatusCode != http.StatusOK || !bytes.Contains(answer, []byte(`"allowed":true`)) {
-		return fmt.Errorf("%s: %s %s", url, response.Status, answer)
+		return nil, fmt.Errorf("%s: %s %s", url, response.Status, answer)
 	}
-	return nil
+	return answer, nil
 }

@@ -80,13 +80,17 @@ func freeBy(listen func(address string) (net.Listener, error), addresses ...*str
 	return nil
 }
 
+// listing bounds how long a list may take: the stock informer's of 300,000 pods
+// takes more than a minute.
+const listing = 10 * time.Minute
+
 func (p *process) run(ctx context.Context, name string) error {
 	started := time.Now()
 	if err := p.command.Start(); err != nil {
 		return fmt.Errorf("starting the %s: %w", name, err)
 	}
 	go func() { p.ended <- p.command.Wait() }()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, listing)
 	defer cancel()
 	for {
 		_, err := get(ctx, "http://"+p.health+"/readyz")

@@ -41,23 +41,15 @@ func (b *bench) creation(ctx context.Context) (figures []*figure, err error) {
 	if err := b.clear(ctx); err != nil {
 		return nil, err
 	}
-	endpoints, bundle, stop, err := b.serveHandlers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer stop()
-	unregister, err := b.register(ctx, newRegistration(endpoints, bundle))
+	stop, err := b.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { // also when interrupted
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		err = errors.Join(err, unregister(ctx), b.cluster.clear(ctx))
+		err = errors.Join(err, stop(ctx), b.cluster.clear(ctx))
 	}()
-	if err := b.awaitAsked(ctx); err != nil {
-		return nil, err
-	}
 	for _, creators := range []int{1, b.sizes.Creators} {
 		f := func(beside, p, baseline string, reach *float64) *figure {
 			name := fmt.Sprintf("creation of a pod, %d at a time%s, %s", creators, beside, p)
@@ -151,12 +143,9 @@ func labelledPod(name string, of handler) *corev1.Pod {
 }
 
 func (b *bench) createOne(ctx context.Context, of handler, name string) (took time.Duration, err error) {
-	p := labelledPod(name, of)
-	begin := time.Now()
-	created, err := b.cluster.CoreV1().Pods(namespace).Create(ctx, p, metav1.CreateOptions{})
-	took = time.Since(begin)
+	created, took, err := b.cluster.timed(ctx, labelledPod(name, of))
 	if err != nil {
-		return took, fmt.Errorf("creating a pod: %w", err)
+		return took, err
 	}
 	if tracked := essential.Tracked(created); tracked != (of == webhookHandler || of == patchingHandler) {
 		return took, fmt.Errorf("a pod of handler %s is tracked: %t", of, tracked)
@@ -164,13 +153,45 @@ func (b *bench) createOne(ctx context.Context, of handler, name string) (took ti
 	return took, nil
 }
 
-// awaitAsked waits until the API server knows of the handlers.
+// timed creates a pod and takes the time.
+func (c *cluster) timed(ctx context.Context, p *corev1.Pod) (created *corev1.Pod, took time.Duration, err error) {
+	begin := time.Now()
+	created, err = c.CoreV1().Pods(namespace).Create(ctx, p, metav1.CreateOptions{})
+	took = time.Since(begin)
+	if err != nil {
+		err = fmt.Errorf("creating a pod: %w", err)
+	}
+	return created, took, err
+}
+
+// ask has the API server ask the webhook and its baselines about pods, until
+// stop.
+func (b *bench) ask(ctx context.Context) (stop func(context.Context) error, err error) {
+	endpoints, bundle, end, err := b.serveHandlers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unregister, err := b.register(ctx, newRegistration(endpoints, bundle))
+	if err != nil {
+		end()
+		return nil, err
+	}
+	stop = func(ctx context.Context) error {
+		defer end()
+		return unregister(ctx)
+	}
+	if err := b.awaitAsked(ctx); err != nil {
+		return nil, errors.Join(err, stop(context.WithoutCancel(ctx)))
+	}
+	return stop, nil
+}
+
+// awaitAsked waits until the API server knows of the handlers. It leaves no pod:
+// the node of these has no kubelet that would let one go.
 func (b *bench) awaitAsked(ctx context.Context) error {
-	tries := 0
 	return kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
-		tries++
-		_, err := b.createOne(ctx, webhookHandler, fmt.Sprintf("try-%d", tries))
-		return err == nil, fmt.Sprintf("the webhook is not asked yet: %v", err)
+		p, err := b.cluster.CoreV1().Pods(namespace).Create(ctx, labelledPod("try", webhookHandler), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err == nil && essential.Tracked(p), fmt.Sprintf("the webhook is not asked yet (%v)", err)
 	})
 }
 

@@ -83,7 +83,8 @@ func TestBaseline(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the baseline answers", func() bool {
-		return post(ctx, client, "https://"+address+allowPath, body) == nil
+		_, err := post(ctx, client, "https://"+address+allowPath, body)
+		return err == nil
 	})
 	client.CloseIdleConnections()
 	cancel()

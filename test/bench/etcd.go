@@ -8,28 +8,32 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/essential-containers/essential-containers/test/kube"
 )
 
 // etcdAddress is where etcd listens in the network of the cluster.
 const etcdAddress = "127.0.0.1:2379"
 
+// etcdClient has a connection for each writer.
+func etcdClient(local *kube.Cluster) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: local.Dial, MaxIdleConnsPerHost: writers}}
+}
+
 // clear deletes all pods, and most of their past from etcd: every measurement
 // begins with as much of it. The API server does that once in five minutes, in
 // which these writes could fill etcd's two GiB.
 func (b *bench) clear(ctx context.Context) error {
-	transport := &http.Transport{DialContext: b.local.Dial}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
 	// Nothing is forgotten that the API server may not have read yet: not the
 	// deletions that come now.
 	var now struct{ Header struct{ Revision string } }
-	if err := askEtcd(ctx, client, "maintenance/status", map[string]any{}, &now); err != nil {
+	if err := askEtcd(ctx, b.cluster.etcd, "maintenance/status", map[string]any{}, &now); err != nil {
 		return err
 	}
 	if err := b.cluster.clear(ctx); err != nil {
 		return err
 	}
-	err := askEtcd(ctx, client, "kv/compaction", map[string]any{"revision": now.Header.Revision, "physical": true}, nil)
+	err := askEtcd(ctx, b.cluster.etcd, "kv/compaction", map[string]any{"revision": now.Header.Revision, "physical": true}, nil)
 	if errors.Is(err, errForgotten) {
 		return nil
 	}

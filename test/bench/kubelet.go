@@ -60,7 +60,7 @@ func (b *bench) kubelet(ctx context.Context) (figures []*figure, err error) {
 		looped, native := f("", "bare client-go loop"), f(", and a native sidecar's", "native sidecar")
 		looped.Reach, looped.Difference = new(50.0), true
 		for i := range b.sizes.Rounds {
-			took, err := s.play(ctx, play.acts, play.together)
+			took, err := s.play(ctx, stoppers, play.acts, pauses(play.acts*play.together))
 			if err != nil {
 				return nil, err
 			}
@@ -82,20 +82,20 @@ type stage struct {
 	plays   int // so far
 }
 
-// act is what happens at one moment: mains of all stoppers end.
+// act is what one pipe starts: after one pause each, mains of all stoppers end.
 type act struct {
 	starter string // their pipe
 	pods    map[stopper][]*corev1.Pod
 }
 
-// newPlay are so many acts, each with so many pods of every stopper. The first
-// pods of all stoppers have one pause, and so have the second ones, and so on.
-func newPlay(number int, node string, acts, together int) (play []act, all []*corev1.Pod) {
-	pauses := pauses(acts * together)
+// newPlay are so many acts, each with its share of the pauses, and a pod of every
+// stopper for each of these.
+func newPlay(number int, node string, by []stopper, acts int, pauses []time.Duration) (play []act, all []*corev1.Pod) {
+	together := len(pauses) / acts
 	for a := range acts {
 		act := act{starter: fmt.Sprintf("start-%d-%d", number, a), pods: map[stopper][]*corev1.Pod{}}
 		for i := range together {
-			for _, by := range stoppers {
+			for _, by := range by {
 				p := kubeletPod(fmt.Sprintf("%s-%d-%d-%d", by, number, a, i), node, by, act.starter, pauses[a*together+i])
 				act.pods[by] = append(act.pods[by], p)
 				all = append(all, p)
@@ -108,8 +108,8 @@ func newPlay(number int, node string, acts, together int) (play []act, all []*co
 
 // play makes all pods first and returns the times of each stopper, in
 // milliseconds.
-func (s *stage) play(ctx context.Context, acts, together int) (milliseconds map[stopper][]float64, err error) {
-	play, pods := newPlay(s.plays, s.node, acts, together)
+func (s *stage) play(ctx context.Context, by []stopper, acts int, pauses []time.Duration) (milliseconds map[stopper][]float64, err error) {
+	play, pods := newPlay(s.plays, s.node, by, acts, pauses)
 	s.plays++
 	for _, act := range play {
 		if err := s.records.pipe(act.starter); err != nil {
@@ -121,6 +121,9 @@ func (s *stage) play(ctx context.Context, acts, together int) (milliseconds map[
 	}
 	milliseconds = map[stopper][]float64{}
 	for _, act := range play {
+		if err := act.compare(); err != nil {
+			return nil, err
+		}
 		time.Sleep(between)
 		if err := s.act(ctx, act, milliseconds); err != nil {
 			return nil, err
@@ -135,8 +138,8 @@ func (s *stage) act(ctx context.Context, act act, milliseconds map[stopper][]flo
 		return err
 	}
 	defer start.Close()
-	for _, by := range stoppers {
-		took, err := s.records.await(ctx, act.pods[by])
+	for by, pods := range act.pods {
+		took, err := s.records.await(ctx, pods)
 		if err != nil {
 			return err
 		}

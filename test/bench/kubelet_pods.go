@@ -25,7 +25,8 @@ type stopper string
 const (
 	byReaper  stopper = "reaper"
 	byLoop    stopper = "loop"
-	byKubelet stopper = "native" // the sidecar is a native one
+	byKubelet stopper = "native"    // the sidecar is a native one
+	byWebhook stopper = "converted" // the webhook makes it one
 )
 
 var stoppers = []stopper{byReaper, byLoop, byKubelet}
@@ -58,6 +59,9 @@ func kubeletPod(name, node string, by stopper, starter string, pause time.Durati
 	switch by {
 	case byReaper:
 		p.Labels[essential.Label], p.Annotations[essential.TrackedAnnotation] = "main", "main" // as the webhook would
+	case byWebhook:
+		p.Labels[essential.Label], p.Labels[handlerLabel] = "main", string(webhookHandler)
+		p.Annotations[essential.ModeAnnotation] = string(essential.ModeNative)
 	case byKubelet:
 		sidecar.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 		p.Spec.InitContainers, p.Spec.Containers = []corev1.Container{sidecar}, []corev1.Container{main}
@@ -192,12 +196,15 @@ func (c *cluster) kubeletNode(ctx context.Context) (string, error) {
 	return "", errors.New("the cluster has no node with a kubelet")
 }
 
-// run creates the pods and returns when their containers run.
+// run creates the pods and returns when their containers run. The pods are then
+// as the API server has taken them.
 func (c *cluster) run(ctx context.Context, pods []*corev1.Pod) error {
 	err := each(len(pods), func(i int) error {
-		if _, err := c.CoreV1().Pods(namespace).Create(ctx, pods[i], metav1.CreateOptions{}); err != nil {
+		created, err := c.CoreV1().Pods(namespace).Create(ctx, pods[i], metav1.CreateOptions{})
+		if err != nil {
 			return fmt.Errorf("creating a pod: %w", err)
 		}
+		created.DeepCopyInto(pods[i])
 		return nil
 	})
 	if err != nil {

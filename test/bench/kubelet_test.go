@@ -27,10 +27,11 @@ func TestEachStopperSeesOnlyItsPods(t *testing.T) {
 		byReaper:  {reaper: true},
 		byLoop:    {loop: true},
 		byKubelet: {kubelet: true},
+		byWebhook: {}, // as the user writes it
 	} {
 		p := kubeletPod("p", "node", by, "start", time.Second)
 		_, labelled := p.Labels[essential.Label]
-		if labelled != c.reaper || essential.Tracked(p) != c.reaper {
+		if labelled != (c.reaper || by == byWebhook) || essential.Tracked(p) != c.reaper {
 			t.Errorf("%s: the reaper sees it: %t, %t, want %t", by, labelled, essential.Tracked(p), c.reaper)
 		}
 		if got := loop.Matches(labels.Set(p.Labels)); got != c.loop {
@@ -47,7 +48,7 @@ func TestEachStopperSeesOnlyItsPods(t *testing.T) {
 
 func TestMainsOfAllStoppersEndTogether(t *testing.T) {
 	const acts, together = 3, 2
-	play, all := newPlay(7, "node", acts, together)
+	play, all := newPlay(7, "node", stoppers, acts, pauses(acts*together))
 	if len(play) != acts || len(all) != acts*together*len(stoppers) {
 		t.Fatalf("%d acts, %d pods", len(play), len(all))
 	}

@@ -54,10 +54,12 @@ var rows = []struct {
 	measure func(*bench, context.Context) ([]*figure, error)
 }{
 	{"kubelet", true, (*bench).kubelet},
+	{"native", true, (*bench).native},
 	{"burst", false, (*bench).burst},
 	{"latency", false, (*bench).latency},
 	{"admission", false, (*bench).admission},
 	{"creation", false, (*bench).creation},
+	{"conversion", false, (*bench).conversion},
 	{"start", false, (*bench).start},
 	{"memory", false, (*bench).memory}, // leaves most pods behind
 }
@@ -169,7 +171,7 @@ func newBench(ctx context.Context, s settings, folder string, sizes sizes, out i
 	if _, err := local.Supervisor(); err != nil {
 		return nil, err
 	}
-	c, err := connect(ctx, s.kubeconfig, folder)
+	c, err := connect(ctx, local, s.kubeconfig, folder)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func TestTheWholeClusterIsWantedFirst(t *testing.T) {
 		if row.whole && quiet {
 			t.Errorf("%s comes after a measurement that has parts of the cluster stopped", row.name)
 		}
-		if row.name == "kubelet" && !row.whole {
+		if (row.name == "kubelet" || row.name == "native") && !row.whole {
 			t.Error("the kubelet is stopped before it is measured")
 		}
 		quiet = quiet || !row.whole
@@ -78,13 +78,17 @@ func TestEachIsFirstInTurn(t *testing.T) {
 }
 
 func TestTheTable(t *testing.T) {
-	slow := &figure{Name: "time", Baseline: "loop", Unit: "ms", Reach: new(1.2), Rounds: []round{{13, 10}, {150.4, 100}, {14, 10}}}
-	fast := &figure{Name: "rate", Baseline: "loop", Unit: "1/s", Reach: new(0.9), Higher: true, Rounds: []round{{1000, 1000}}}
-	count := &figure{Name: "writes", Baseline: "loop", Unit: "per pod", Reach: new(2.0), Absolute: true, Rounds: []round{{2, 0}}}
-	later := &figure{Name: "delay", Baseline: "loop", Unit: "ms", Reach: new(50.0), Difference: true, Rounds: []round{{1510, 1500}, {1440, 1500}, {1530, 1500}}}
-	record := &figure{Name: "size", Unit: "MiB", Rounds: []round{{36.25, 0}}}
-	alone := &figure{Name: "start", Unit: "ms", Reach: new(1000.0), Absolute: true, Rounds: []round{{900, 0}, {1100, 0}, {950, 0}}}
-	r := report{Scale: "small", Figures: []*figure{slow, fast, count, later, record, alone}}
+	slow := &figure{Name: "time", Baseline: "loop", Unit: "ms", Reach: new(1.2), Rounds: []round{{Own: 13, Base: 10}, {Own: 150.4, Base: 100}, {Own: 14, Base: 10}}}
+	fast := &figure{Name: "rate", Baseline: "loop", Unit: "1/s", Reach: new(0.9), Higher: true, Rounds: []round{{Own: 1000, Base: 1000}}}
+	count := &figure{Name: "writes", Baseline: "loop", Unit: "per pod", Reach: new(2.0), Absolute: true, Rounds: []round{{Own: 2, Base: 0}}}
+	later := &figure{Name: "delay", Baseline: "loop", Unit: "ms", Reach: new(50.0), Difference: true, Rounds: []round{{Own: 1510, Base: 1500}, {Own: 1440, Base: 1500}, {Own: 1530, Base: 1500}}}
+	same := &figure{Name: "same", Baseline: "by hand", Unit: "ms", Reach: new(1.0), Within: 0.05}
+	same.addPairs([]float64{640, 300, 2000}, []float64{650, 300, 250})
+	same.addPairs([]float64{700}, []float64{600})
+	same.addPairs([]float64{644}, []float64{633})
+	record := &figure{Name: "size", Unit: "MiB", Rounds: []round{{Own: 36.25, Base: 0}}}
+	alone := &figure{Name: "start", Unit: "ms", Reach: new(1000.0), Absolute: true, Rounds: []round{{Own: 900, Base: 0}, {Own: 1100, Base: 0}, {Own: 950, Base: 0}}}
+	r := report{Scale: "small", Figures: []*figure{slow, fast, count, later, same, record, alone}}
 	for _, f := range r.Figures {
 		f.summarize()
 	}
@@ -103,6 +107,7 @@ func TestTheTable(t *testing.T) {
 		"| rate | 1/s | 1000 | 1000 | 1.00 (1.00–1.00) | ≥ 0.90× | yes |",
 		"| writes | per pod | 2 | 0 | – | ≤ 2 per pod | yes |",
 		"| delay | ms | 1510 | 1500 | +10 ms (-60 to +30) | ≤ +50 ms | yes |",
+		"| same | ms | 644 | 600 | 1.02 (1.00–1.17) | 1.00 ± 0.05× | yes, in 2 of 3 rounds |",
 		"| size | MiB | 36.2 | – | – | – | – |",
 		"| start | ms | 950 (900–1100) | – | – | ≤ 1000 ms | yes, in 2 of 3 rounds |",
 	}

@@ -40,11 +40,16 @@ func pod(name string, tracked, owned bool) *corev1.Pod {
 		p.Annotations[essential.TrackedAnnotation] = "main" // as the webhook would
 	}
 	if owned {
-		p.OwnerReferences = []metav1.OwnerReference{{
-			APIVersion: "batch/v1", Kind: "Job", Name: name, UID: types.UID("job-of-" + name), Controller: new(true), BlockOwnerDeletion: new(true),
-		}}
+		p.OwnerReferences = ownedBy(name)
 	}
 	return p
+}
+
+// ownedBy is a Job of a pod's name.
+func ownedBy(name string) []metav1.OwnerReference {
+	return []metav1.OwnerReference{{
+		APIVersion: "batch/v1", Kind: "Job", Name: name, UID: types.UID("job-of-" + name), Controller: new(true), BlockOwnerDeletion: new(true),
+	}}
 }
 
 func container(name string) corev1.Container {

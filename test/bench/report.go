@@ -81,6 +81,9 @@ func (f *figure) reach() string {
 	if f.Absolute {
 		of = " " + f.Unit
 	}
+	if f.Within > 0 {
+		return fmt.Sprintf("%.2f ± %s%s", *f.Reach, number(f.Within), of)
+	}
 	if f.Difference {
 		return fmt.Sprintf("%s %s %s", sign, signed(*f.Reach), f.Unit)
 	}

@@ -59,11 +59,11 @@ func TestRequestsPerPod(t *testing.T) {
 		figure *figure
 		want   []round
 	}{
-		"writes, whatever is written":      {f.writes, []round{{1.5, 1}, {1, 0}}},
-		"reads, but not of what there is":  {f.reads, []round{{0.5, 0}, {0, 0.5}}},
-		"events of pods of Jobs":           {f.events, []round{{0.5, 0}}},
-		"events of other pods":             {f.unowned, []round{{3, 0}}},
-		"lists and watches, not for a pod": {f.follows, []round{{1, 1}, {0, 0}}},
+		"writes, whatever is written":      {f.writes, []round{{Own: 1.5, Base: 1}, {Own: 1, Base: 0}}},
+		"reads, but not of what there is":  {f.reads, []round{{Own: 0.5, Base: 0}, {Own: 0, Base: 0.5}}},
+		"events of pods of Jobs":           {f.events, []round{{Own: 0.5, Base: 0}}},
+		"events of other pods":             {f.unowned, []round{{Own: 3, Base: 0}}},
+		"lists and watches, not for a pod": {f.follows, []round{{Own: 1, Base: 1}, {Own: 0, Base: 0}}},
 	} {
 		if diff := cmp.Diff(c.want, c.figure.Rounds); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -23,25 +23,28 @@ type sizes struct {
 	Reviewers int   `json:"reviewers"` // that ask at the same time
 	Acts      int   `json:"acts"`      // how often one main alone ends on the real kubelet, in each round
 	Crowd     int   `json:"crowd"`     // mains of each kind that end at once there
+	Pairs     int   `json:"pairs"`     // of a pod that the webhook has converted and one written by hand, in each round
 	Creations int   `json:"creations"` // pods created for each handler in a round
 	Creators  int   `json:"creators"`  // that create at the same time
+	Sidecars  []int `json:"sidecars"`  // of a pod that is converted
+	Converted int   `json:"converted"` // pods created in each mode in a round
 }
 
 var scales = map[string]sizes{
 	"small": {
 		Rounds: 5, Burst: 300, Unowned: 50, AtOnce: []int{1, 100}, Crowded: []int{1, 100}, Singles: 50, Tracked: 1000, Others: 5000, Starts: 2,
 		Reviews: 1000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
-		Acts: 5, Crowd: 10, Creations: 200, Creators: 4,
+		Acts: 5, Crowd: 10, Pairs: 8, Creations: 200, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 40,
 	},
 	"default": {
 		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{100}, Singles: 60, Tracked: 10000, Others: 50000, Starts: 4,
 		Reviews: 4000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
-		Acts: 4, Crowd: 10, Creations: 300, Creators: 4,
+		Acts: 4, Crowd: 10, Pairs: 15, Creations: 300, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 100,
 	},
 	"full": {
-		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{1, 100, 1000}, Singles: 200, Tracked: 50000, Others: 250000, Starts: 10,
+		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{1, 100, 1000}, Singles: 200, Tracked: 50000, Others: 100000, Starts: 10,
 		Reviews: 20000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
-		Acts: 10, Crowd: 34, Creations: 2000, Creators: 4,
+		Acts: 10, Crowd: 34, Pairs: 40, Creations: 2000, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 500,
 	},
 }
 

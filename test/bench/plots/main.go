@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -27,10 +28,14 @@ type figure struct {
 	Reach      *float64 `json:"reach"`
 	Absolute   bool     `json:"absolute"`
 	Difference bool     `json:"difference"` // the goal is no ratio
-	Rounds     []struct {
-		Own  float64 `json:"own"`
-		Base float64 `json:"base"`
-	} `json:"rounds"`
+	Within     float64  `json:"within"`     // the goal has two sides
+	Rounds     []round  `json:"rounds"`
+}
+
+type round struct {
+	Own   float64 `json:"own"`
+	Base  float64 `json:"base"`
+	Pairs []round `json:"pairs"` // their ratios count, if there are any
 }
 
 func main() {
@@ -86,10 +91,35 @@ func compared(figures []figure, row string) (list []figure) {
 func (f figure) ratios() (ratios []float64) {
 	for _, r := range f.Rounds {
 		if r.Base != 0 {
-			ratios = append(ratios, r.Own/r.Base)
+			ratios = append(ratios, r.ratio())
 		}
 	}
 	return ratios
+}
+
+func (r round) ratio() float64 {
+	if len(r.Pairs) == 0 {
+		return r.Own / r.Base
+	}
+	ratios := figure{Rounds: r.Pairs}.ratios()
+	slices.Sort(ratios)
+	middle := len(ratios) / 2
+	if len(ratios)%2 == 0 {
+		return (ratios[middle-1] + ratios[middle]) / 2
+	}
+	return ratios[middle]
+}
+
+// goals are where the bars stand: one, or the two sides.
+func (f figure) goals() []float64 {
+	switch {
+	case f.Reach == nil || f.Difference:
+		return nil
+	case f.Within > 0:
+		return []float64{*f.Reach - f.Within, *f.Reach + f.Within}
+	default:
+		return []float64{*f.Reach}
+	}
 }
 
 // drawRow puts the figures below each other: a dot for each round, a bar for
@@ -114,8 +144,8 @@ func drawRow(name string, figures []figure, file string) error {
 		}
 		scatter.GlyphStyle = draw.GlyphStyle{Color: plotutil.Color(2), Radius: vg.Points(3), Shape: draw.CircleGlyph{}}
 		p.Add(scatter)
-		if f.Reach != nil && !f.Difference {
-			goal, err := plotter.NewLine(plotter.XYs{{X: *f.Reach, Y: y - 0.3}, {X: *f.Reach, Y: y + 0.3}})
+		for _, x := range f.goals() {
+			goal, err := plotter.NewLine(plotter.XYs{{X: x, Y: y - 0.3}, {X: x, Y: y + 0.3}})
 			if err != nil {
 				return err
 			}
