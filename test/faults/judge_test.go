@@ -238,7 +238,7 @@ func TestJudge(t *testing.T) {
 			spoil: func(s *scene) {
 				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", native(stopped(ended("native-5", "n1", 0), corev1.PodSucceeded))})
 			},
-			want:  []string{"I1 native-5-n1: it was stopped, and its sidecar is native"},
+			want: []string{"I1 native-5-n1: it was stopped, and its sidecar is native"},
 		},
 		"a native sidecar that was not told to end": {
 			spoil: func(s *scene) {

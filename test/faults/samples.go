@@ -126,17 +126,22 @@ func (s *sampler) run(ctx context.Context, every time.Duration) {
 
 // sample reads the metrics of every process of the release.
 func (s *sampler) sample(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
 	var pods corev1.PodList
-	if err := s.cluster.List(ctx, &pods, client.InNamespace(kube.Release)); err != nil {
+	if err := within(ctx, func(ctx context.Context) error { return s.cluster.List(ctx, &pods, client.InNamespace(kube.Release)) }); err != nil {
 		return err
 	}
 	for _, pod := range pods.Items {
 		s.mu.Lock()
 		maps.Copy(s.exits, exitsOf(&pod))
 		s.mu.Unlock()
-		text, err := s.cluster.Metrics(ctx, pod.Name)
+		if pod.DeletionTimestamp != nil {
+			continue // its address may be nobody's already, and not even refuse
+		}
+		var text []byte
+		err := within(ctx, func(ctx context.Context) (err error) {
+			text, err = s.cluster.Metrics(ctx, pod.Name)
+			return err
+		})
 		if err != nil {
 			continue // it is being restarted
 		}
@@ -150,6 +155,14 @@ func (s *sampler) sample(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	return nil
+}
+
+// within bounds one request, so that one that gets no answer does not cost the
+// others theirs.
+func within(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return do(ctx)
 }
 
 func (s *sampler) taken() ([]sample, []exit) {
