@@ -76,7 +76,7 @@ chart-test: setup ## Lint the chart and test what it renders
 	HELM=$(BIN)/helm $(GOTESTSUM) -- ./test/chart
 
 # Of an older kubelet, how it stops pods is what matters; RUN= selects more.
-RUN ?= $(if $(KUBELET),TestEndToEnd/Stops)
+RUN ?= $(if $(KUBELET),TestEndToEnd/(Stops|NativeWithoutReaper))
 
 # The cluster goes whatever happens; KEEP=1 leaves it for looking around.
 e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= selects, KUBELET= takes an older one, KEEP=1 keeps it

@@ -177,6 +177,13 @@ func testStopStrategyDelete(t *testing.T) {
 	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
 		return s.countEvents(deleting, "EssentialContainerCompleted") == 1, "no event tells why the pod was deleted"
 	}))
+	// What the kubelet ends is not cut short, so that its Job counts a success.
+	native := kube.Job(s.namespace, "native", annotated(stuck(corev1.RestartPolicyNever), essential.ModeAnnotation, "Native"))
+	s.create(native)
+	s.awaitComplete(native)
+	s.counted(native, 1)
+	s.count("native-", kube.MainStart, 1)
+	s.countStopped("native-", 1)
 }
 
 // testUninstall removes the release: nothing without a namespace stays, and

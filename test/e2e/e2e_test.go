@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // TestEndToEnd installs the chart once and runs every case against it. Cases
@@ -26,38 +28,53 @@ func TestEndToEnd(t *testing.T) {
 			}
 		})
 	}
-	stops := map[string]func(*testing.T){
+	bothModes := map[string]func(*testing.T, essential.Mode){
 		"Job":                    testJob,
 		"CronJob":                testCronJob,
 		"IndexedJob":             testIndexedJob,
 		"BarePod":                testBarePod,
-		"Deployment":             testDeployment,
-		"StatefulSet":            testStatefulSet,
-		"TwoEssentialContainers": testTwoEssentialContainers,
 		"SlowSidecar":            testSlowSidecar,
 		"CrashLoopingSidecar":    testCrashLoopingSidecar,
-		"OverwrittenPhase":       testOverwrittenPhase,
+		"SidecarFailsOnSigterm":  testSidecarFailsOnSigterm,
+		"SidecarIgnoresSigterm":  testSidecarIgnoresSigterm,
 		"FailureStops":           testFailureStops,
 		"FailsOnce":              testFailsOnceUnderOnFailure,
+		"FailsUnderOnFailure":    testFailsUnderOnFailure,
 		"OutOfMemory":            testOutOfMemory,
 		"CannotRun":              testCannotRun,
 		"DeadlineExceeded":       testDeadlineExceeded,
 		"RestartRules":           testRestartRules,
 		"AllEssentialContainers": testAllEssentialContainers,
-		"StopDelay":              testStopDelay,
 		"Retention":              testRetention,
 		"PolicyEdited":           testPolicyEdited,
 		"NativeSidecar":          testNativeSidecar,
 		"InjectedSidecars":       testInjectedSidecars,
 	}
 	if strings.HasPrefix(os.Getenv("KUBELET"), "1.34.") {
-		delete(stops, "RestartRules") // alpha in that kubelet, and off
+		delete(bothModes, "RestartRules") // alpha in that kubelet, and off
+	}
+	stops := map[string]func(*testing.T){
+		"Deployment":             testDeployment,
+		"StatefulSet":            testStatefulSet,
+		"TwoEssentialContainers": testTwoEssentialContainers,
+		"OverwrittenPhase":       testOverwrittenPhase,
+		"StopDelay":              testStopDelay,
+	}
+	native := map[string]func(*testing.T){
+		"FailsUnderNever": testNativeFailsUnderNever,
+		"Refuses":         testNativeRefuses,
+		"Meshes":          testMeshes,
+	}
+	for name, test := range bothModes {
+		stops[name], native[name] = in(essential.ModeReap, test), in(essential.ModeNative, test)
 	}
 	parallel("Stops", stops)
+	parallel("StopsNative", native)
+	parallel("NativeMeaning", nativeMeaning)
+	t.Run("NativeProperty", testNativeProperty)
 	parallel("Waits", map[string]func(*testing.T){
 		"SidecarEndsFirst":            testSidecarEndsFirst,
 		"FailsUnderNever":             testFailsUnderNever,
-		"FailsUnderOnFailure":         testFailsUnderOnFailure,
 		"NamespaceNotOptedIn":         testNamespaceNotOptedIn,
 		"PodWithoutLabel":             testPodWithoutLabel,
 		"LabelRemoved":                testLabelRemoved,
@@ -80,6 +97,8 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("Demo", testDemo)
 	t.Run("Burst", testBurst)
 	t.Run("ReaperDown", testReaperDown)
+	t.Run("NativeWithoutReaper", testNativeWithoutReaper)
+	t.Run("NativeByDefault", testNativeByDefault)
 	t.Run("LeaderKilled", testLeaderKilled)
 	t.Run("RetentionAcrossRestart", testRetentionAcrossRestart)
 	t.Run("KubeletDown", testKubeletDown)

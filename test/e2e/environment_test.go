@@ -69,6 +69,8 @@ type scene struct {
 	ctx       context.Context
 	namespace string
 	logs      *kube.Logs
+	mode      essential.Mode // that its pods ask for; empty: none
+	natives   *natives       // in mode Native
 }
 
 func newScene(t *testing.T, optedIn bool) *scene {
@@ -122,6 +124,9 @@ func (s *scene) dump() {
 
 func (s *scene) create(object client.Object) {
 	s.Helper()
+	if s.mode == essential.ModeNative {
+		s.natives.ask(object)
+	}
 	s.must(cluster.Create(s.ctx, object))
 }
 

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,8 +23,12 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -32,23 +37,25 @@ const injectLabel = "example.com/inject"
 
 // Another webhook adds the only sidecar, before ours is called or after it, as
 // the first container or the last, or as a native one: it makes no difference.
-func testInjectedSidecars(t *testing.T) {
-	s := newScene(t, true)
+func testInjectedSidecars(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	mesh := kube.Sidecar("mesh")
 	native := kube.Sidecar("mesh")
 	native.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 	// API servers call webhooks in the order of their configurations' names.
 	url, bundle := s.serveInjector(map[string]injection{
-		"/last":   {"/spec/containers/-", mesh},
-		"/first":  {"/spec/containers/0", mesh},
-		"/native": {"/spec/initContainers", []corev1.Container{native}},
+		"/last":   {`"name":"mesh"`, []addition{{"/spec/containers/-", mesh}}},
+		"/first":  {`"name":"mesh"`, []addition{{"/spec/containers/0", mesh}}},
+		"/native": {`"name":"mesh"`, []addition{{"/spec/initContainers", []corev1.Container{native}}}},
 	})
 	for _, when := range []string{"a-before", "z-after"} {
 		for _, where := range []string{"last", "first", "native"} {
-			s.registerInjector(when+"-"+where, url+"/"+where, bundle)
+			name := when + "-" + where
+			s.registerInjector(name, name, url+"/"+where, bundle, admissionregistrationv1.NeverReinvocationPolicy)
 			template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"))
-			template.Labels[injectLabel] = when + "-" + where
-			s.create(kube.Job(s.namespace, when+"-"+where, template))
+			template.Labels[injectLabel] = name
+			s.create(kube.Job(s.namespace, name, template))
+			s.natives.expect(name, "mesh+ | main")
 		}
 	}
 	for _, when := range []string{"a-before", "z-after"} {
@@ -60,17 +67,27 @@ func testInjectedSidecars(t *testing.T) {
 			s.count(job.Name, kube.SidecarStart, 1)
 			s.countStopped(job.Name, 1)
 			pod := s.awaitEventOf(job, "EssentialContainerCompleted")
-			if want := where == "native"; strings.Contains(pod, "stopping") == want {
+			if want := where == "native" || mode == essential.ModeNative; strings.Contains(pod, "stopping") == want {
 				t.Errorf("%s: the event says %q", job.Name, pod)
 			}
 		}
 	}
 }
 
-// injection is one JSON patch operation.
+// injection is what an injector adds to pods.
 type injection struct {
+	mark      string // in the JSON of a pod that has it already
+	additions []addition
+}
+
+// addition is one JSON patch operation.
+type addition struct {
 	path  string
 	value any
+}
+
+func (a addition) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{"op": "add", "path": a.path, "value": a.value})
 }
 
 // serveInjector answers admission reviews where the API server can reach it: on
@@ -90,7 +107,7 @@ func (s *scene) serveInjector(injections map[string]injection) (url string, bund
 	return "https://" + listener.Addr().String(), bundle
 }
 
-// answer adds the container, once.
+// answer adds it, once.
 func (i injection) answer(w http.ResponseWriter, r *http.Request) {
 	var review admissionv1.AdmissionReview
 	if err := json.NewDecoder(r.Body).Decode(&review); err != nil || review.Request == nil {
@@ -98,8 +115,8 @@ func (i injection) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
-	if !strings.Contains(string(review.Request.Object.Raw), `"name":"mesh"`) {
-		patch, err := json.Marshal([]map[string]any{{"op": "add", "path": i.path, "value": i.value}})
+	if !strings.Contains(string(review.Request.Object.Raw), i.mark) {
+		patch, err := json.Marshal(i.additions)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -112,8 +129,8 @@ func (i injection) answer(w http.ResponseWriter, r *http.Request) {
 }
 
 // registerInjector has the API server call url for the pods of the scene that
-// carry the label.
-func (s *scene) registerInjector(name, url string, bundle []byte) {
+// carry the label with this value.
+func (s *scene) registerInjector(name, label, url string, bundle []byte, again admissionregistrationv1.ReinvocationPolicyType) {
 	s.Helper()
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -121,7 +138,8 @@ func (s *scene) registerInjector(name, url string, bundle []byte) {
 			Name:                    "inject.example.com",
 			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: bundle},
 			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: s.namespace}},
-			ObjectSelector:          &metav1.LabelSelector{MatchLabels: map[string]string{injectLabel: name}},
+			ObjectSelector:          &metav1.LabelSelector{MatchLabels: map[string]string{injectLabel: label}},
+			ReinvocationPolicy:      &again,
 			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
 			AdmissionReviewVersions: []string{"v1"},
 			Rules: []admissionregistrationv1.RuleWithOperations{{
@@ -152,4 +170,77 @@ func (s *scene) selfSigned() (certificate tls.Certificate, bundle []byte) {
 	s.must(err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// mesh injects what service meshes do: an init container that sets the network
+// up, a proxy in front of all containers that is probed and has hooks, its
+// volume, and an annotation that says so. Each has an address and a port.
+func mesh(name, address string, port int32) injection {
+	network := setUp(name+"-init", "ip addr add "+address+"/32 dev lo")
+	network.SecurityContext = &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN"}}}
+	return injection{
+		mark: `"mesh.example.com/` + name + `":"injected"`,
+		additions: []addition{
+			{"/spec/initContainers/-", network},
+			{"/spec/containers/0", meshProxy(name, port)},
+			{"/spec/volumes/-", corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}},
+			{"/metadata/annotations/mesh.example.com~1" + name, "injected"},
+		},
+	}
+}
+
+// setUp is a container that runs a script and says nothing.
+func setUp(name, script string) corev1.Container {
+	c := kube.Main("")
+	c.Name, c.Command[2] = name, script
+	return c
+}
+
+func meshProxy(name string, port int32) corev1.Container {
+	proxy := kube.Sidecar(name + "-proxy")
+	proxy.Command[2] = strings.Replace(proxy.Command[2], "while true",
+		fmt.Sprintf("sleep 1; httpd -p %d -h /mesh; echo ready >/mesh/ready; echo '%s: ready'; while true", port, name), 1)
+	proxy.Lifecycle.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"touch", "/mesh/started"}}}
+	proxy.Ports = []corev1.ContainerPort{{Name: name, ContainerPort: port, Protocol: corev1.ProtocolTCP}}
+	proxy.Env = []corev1.EnvVar{{Name: "POD", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}}}
+	proxy.VolumeMounts = []corev1.VolumeMount{{Name: name, MountPath: "/mesh"}}
+	ready := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/ready", Port: intstr.FromString(name)}}
+	proxy.StartupProbe = &corev1.Probe{ProbeHandler: ready, TimeoutSeconds: 1, PeriodSeconds: 1, SuccessThreshold: 1, FailureThreshold: 60}
+	proxy.ReadinessProbe = proxy.StartupProbe.DeepCopy()
+	proxy.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1m")}
+	return proxy
+}
+
+// Two meshes take the same pod, one before our webhook and one after it, and
+// look at it again when others have changed it. Both proxies become native,
+// whole, and in the order of admission; main finds both at work.
+func testMeshes(t *testing.T) {
+	s := newSceneIn(t, essential.ModeNative)
+	const label = "meshes"
+	meshes := map[string]injection{"/a-mesh": mesh("a-mesh", "192.0.2.1", 15021), "/z-mesh": mesh("z-mesh", "192.0.2.2", 4191)}
+	url, bundle := s.serveInjector(meshes)
+	for path := range meshes {
+		s.registerInjector(path[1:], label, url+path, bundle, admissionregistrationv1.IfNeededReinvocationPolicy)
+	}
+	main := kube.Main(`set -e; for a in 192.0.2.1 192.0.2.2; do ip addr show lo | grep -qF $a; done
+		for p in 15021 4191; do wget -qO- http://127.0.0.1:$p/ready; done`)
+	template := kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy"))
+	template.Labels[injectLabel] = label
+	template.Spec.InitContainers = []corev1.Container{setUp("setup", "true")}
+	template.Spec.Volumes = []corev1.Volume{{Name: "own", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	job := kube.Job(s.namespace, "meshed", template)
+	job.Spec.BackoffLimit = new(int32(0))
+	s.create(job)
+	s.natives.expect(job.Name, "setup a-mesh-init a-mesh-proxy+ proxy+ z-mesh-init z-mesh-proxy+ | main")
+	pod := s.awaitPod("meshed-", "tracked", essential.Tracked)
+	for _, want := range []corev1.Container{meshProxy("a-mesh", 15021), meshProxy("z-mesh", 4191), kube.Sidecar("proxy")} {
+		i := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == want.Name })
+		if i < 0 || !equality.Semantic.DeepDerivative(want, pod.Spec.InitContainers[i]) {
+			t.Errorf("%s is not whole in %+v", want.Name, pod.Spec.InitContainers)
+		}
+	}
+	s.awaitComplete(job)
+	s.awaitGone(pod)
+	s.counted(job, 1)
+	s.countStopped("meshed-", 3)
 }

@@ -13,6 +13,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -29,13 +30,21 @@ func annotated(template corev1.PodTemplateSpec, pairs ...string) corev1.PodTempl
 	return template
 }
 
-// stoppedAsFailed asserts what the reaper leaves of a pod whose failure stops.
-func (s *scene) stoppedAsFailed(pod *corev1.Pod, message string) {
+// failedAndKept asserts what is left of a pod whose failure ends it: in mode
+// Native the kubelet's work alone.
+func (s *scene) failedAndKept(pod *corev1.Pod, message string) {
 	s.Helper()
 	await(s, pod, "failed, with all its containers ended", func(p *corev1.Pod) bool {
 		return p.Status.Phase == corev1.PodFailed && essential.Acknowledged(p) && !essential.Running(p)
 	})
+	s.kept(pod)
 	condition := essential.Condition(pod, essential.StoppedCondition)
+	if s.mode == essential.ModeNative {
+		if n := s.countEvents(pod, "EssentialContainerFailed"); condition != nil || n > 0 {
+			s.Errorf("the reaper had its hand in: condition %+v, %d events", condition, n)
+		}
+		return
+	}
 	if condition == nil || condition.Reason != "EssentialContainerFailed" || condition.Message != message {
 		s.Errorf("condition %+v, want the message %s", condition, message)
 	}
@@ -54,10 +63,8 @@ func (s *scene) kept(pod *corev1.Pod) {
 	}
 }
 
-// Main fails in the first attempt of its Job: the attempt must end, so that
-// there can be a second one.
-func testFailureStops(t *testing.T) {
-	s := newScene(t, true)
+// retried is a Job whose main fails in the first attempt.
+func (s *scene) retried() *batchv1.Job {
 	main := kube.Main(`[ "$FAILURES" != 0 ] || exit 3; sleep 1`)
 	main.Env = []corev1.EnvVar{{Name: "FAILURES", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{
 		FieldPath: "metadata.annotations['batch.kubernetes.io/job-index-failure-count']",
@@ -66,20 +73,38 @@ func testFailureStops(t *testing.T) {
 	job := kube.Job(s.namespace, "retried", template)
 	job.Spec.CompletionMode, job.Spec.Completions = new(batchv1.IndexedCompletion), new(int32(1)) // only these know their failures
 	job.Spec.BackoffLimitPerIndex = new(int32(1))
-	s.create(job)
-	first := s.awaitPod("retried-", "tracked", essential.Tracked)
-	s.stoppedAsFailed(first, `Essential container "main" failed with exit code 3`)
-	s.countEnded(first.Name)
-	s.awaitComplete(job)
+	return job
+}
+
+// countRetried asserts that both attempts of it count.
+func (s *scene) countRetried(job *batchv1.Job) {
+	s.Helper()
 	s.get(job)
 	if job.Status.Succeeded != 1 || job.Status.Failed != 1 {
-		t.Errorf("the Job counts %d successes and %d failures, want 1 each", job.Status.Succeeded, job.Status.Failed)
+		s.Errorf("the Job counts %d successes and %d failures, want 1 each", job.Status.Succeeded, job.Status.Failed)
 	}
 	s.count("retried-", kube.MainStart, 2)
+}
+
+// The attempt that fails must end, so that there can be a second one.
+func testFailureStops(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
+	job := s.retried()
+	s.create(job)
+	first := s.awaitPod("retried-", "tracked", essential.Tracked)
+	s.failedAndKept(first, `Essential container "main" failed with exit code 3`)
+	s.awaitComplete(job)
+	s.countRetried(job)
+	s.countEnded(first.Name)
 	s.kept(first)
-	s.describes("job", job.Name,
-		"Pod "+first.Name+`: Essential container "main" failed with exit code 3; stopping the pod's other containers, the pod is kept as failed`,
-		`: Essential container "main" completed with exit code 0; stopping the pod's other containers, the pod is deleted once they have ended`)
+	told := []string{
+		"Pod " + first.Name + `: Essential container "main" failed with exit code 3; stopping the pod's other containers, the pod is kept as failed`,
+		`: Essential container "main" completed with exit code 0; stopping the pod's other containers, the pod is deleted once they have ended`,
+	}
+	if mode == essential.ModeNative {
+		told = []string{`: Essential container "main" completed with exit code 0; deleting the pod`}
+	}
+	s.describes("job", job.Name, told...)
 }
 
 // countEnded asserts that the sidecar of a pod whose main failed was stopped
@@ -109,42 +134,40 @@ func (s *scene) describes(kind, name string, parts ...string) {
 }
 
 // Whatever ended main, its exit code and reason are told.
-func testOutOfMemory(t *testing.T) {
-	s := newScene(t, true)
+func testOutOfMemory(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	main := kube.Main("tail /dev/zero")
 	main.Command = []string{"tail", "/dev/zero"} // the container's own process: a shell would survive its child
 	main.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")}
 	pod := kube.Pod(s.namespace, "oom", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
 	s.create(pod)
-	s.stoppedAsFailed(pod, `Essential container "main" failed with exit code 137 (OOMKilled)`)
-	s.kept(pod)
+	s.failedAndKept(pod, `Essential container "main" failed with exit code 137 (OOMKilled)`)
 }
 
-func testCannotRun(t *testing.T) {
-	s := newScene(t, true)
+func testCannotRun(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	main := kube.Main("")
 	main.Command = []string{"/there-is-no-such-program"}
 	pod := kube.Pod(s.namespace, "cannotrun", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
 	s.create(pod)
-	failed := s.awaitPod("cannotrun", "stopped", essential.Stopped)
+	failed := s.awaitPod("cannotrun", "failed", essential.Terminal)
 	status := containerStatus(failed, "main")
 	if status.State.Terminated == nil || status.State.Terminated.ExitCode == 0 {
 		t.Fatalf("main's state is %+v", status.State)
 	}
-	s.stoppedAsFailed(pod, fmt.Sprintf(`Essential container "main" failed with exit code %d (%s)`, status.State.Terminated.ExitCode, status.State.Terminated.Reason))
-	s.kept(pod)
+	s.failedAndKept(pod, fmt.Sprintf(`Essential container "main" failed with exit code %d (%s)`, status.State.Terminated.ExitCode, status.State.Terminated.Reason))
 }
 
 // The deadline fails the pod. That main then ends well, as it is told to, is no
 // completion.
-func testDeadlineExceeded(t *testing.T) {
-	s := newScene(t, true)
+func testDeadlineExceeded(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	main := kube.Sidecar("main")
 	main.Command[2] = strings.Replace(main.Command[2], "exit 143", "exit 0", 1)
 	slow := kube.Sidecar("proxy") // so that main is seen ended while it still runs
 	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 5; exit 143", 1)
 	pod := kube.Pod(s.namespace, "deadline", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, slow), essential.OnFailureAnnotation, "Stop"))
-	pod.Spec.ActiveDeadlineSeconds = new(int64(3))
+	pod.Spec.ActiveDeadlineSeconds = new(int64(10)) // main must have begun
 	s.create(pod)
 	await(s, pod, "over its deadline, with main ended well", func(p *corev1.Pod) bool {
 		main := containerStatus(p, "main")
@@ -157,8 +180,8 @@ func testDeadlineExceeded(t *testing.T) {
 }
 
 // A container's own policy and rules decide before the pod's (Kubernetes 1.35).
-func testRestartRules(t *testing.T) {
-	s := newScene(t, true)
+func testRestartRules(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	retried := kube.Main(`[ -e /state/tried ] || { touch /state/tried; exit 42; }; sleep 1`)
 	retried.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
 	retried.RestartPolicy = new(corev1.ContainerRestartPolicyNever)
@@ -180,24 +203,35 @@ func testRestartRules(t *testing.T) {
 	s.counted(job, 1)
 	s.count("ruled-", kube.MainStart, 2)
 	s.countStopped("ruled-", 1)
-	s.stoppedAsFailed(pod, `Essential container "main" failed with exit code 3`)
+	s.failedAndKept(pod, `Essential container "main" failed with exit code 3`)
 	s.count("own", kube.MainStart, 1)
 }
 
-func testAllEssentialContainers(t *testing.T) {
-	s := newScene(t, true)
-	second := kube.Main("sleep 5; echo 'second: end'")
-	second.Name = "second"
-	pod := kube.Pod(s.namespace, "all", annotated(
-		kube.Template(corev1.RestartPolicyNever, new("main_second"), kube.Main("sleep 1; echo 'first: end'"), second, kube.Sidecar("proxy")),
-		essential.CompletionAnnotation, "All"))
+func testAllEssentialContainers(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
+	pod := kube.Pod(s.namespace, "all", inTurn())
 	s.create(pod)
 	s.awaitGone(pod.DeepCopy())
-	s.count("all", kube.Terminated, 1)
-	term := s.awaitLine("all", kube.Terminated)
+	s.inTurn("all")
+}
+
+// inTurn is a template of two essential containers that both count and that end
+// one after the other.
+func inTurn() corev1.PodTemplateSpec {
+	second := kube.Main("sleep 5; echo 'second: end'")
+	second.Name = "second"
+	return annotated(kube.Template(corev1.RestartPolicyNever, new("main_second"), kube.Main("sleep 1; echo 'first: end'"), second, kube.Sidecar("proxy")),
+		essential.CompletionAnnotation, "All")
+}
+
+// inTurn asserts that the sidecar of its pod lived until the last one had ended.
+func (s *scene) inTurn(prefix string) {
+	s.Helper()
+	term := s.awaitLine(prefix, kube.Terminated)
+	s.count(prefix, kube.Terminated, 1)
 	for _, text := range []string{"first: end", "second: end"} {
-		if end := s.awaitLine("all", text); end.Time.After(term.Time) {
-			t.Errorf("SIGTERM came before %q", text)
+		if end := s.awaitLine(prefix, text); end.Time.After(term.Time) {
+			s.Errorf("SIGTERM came before %q", text)
 		}
 	}
 }
@@ -234,29 +268,36 @@ func testStopDelay(t *testing.T) {
 }
 
 // A finished pod that is retained: its logs can be read, and then it goes.
-func testRetention(t *testing.T) {
-	s := newScene(t, true)
+func testRetention(t *testing.T, mode essential.Mode) {
+	const retention = 20 * time.Second // in which somebody can still read logs on a busy machine
+	s := newSceneIn(t, mode)
 	forever := kube.Pod(s.namespace, "forever", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "Forever"))
 	s.create(forever)
-	pod := kube.Pod(s.namespace, "retained", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "10s"))
+	pod := kube.Pod(s.namespace, "retained", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, retention.String()))
 	s.create(pod)
-	stopped := s.awaitPod("retained", "stopped, with all ended", func(p *corev1.Pod) bool { return essential.Stopped(p) && !essential.Running(p) })
-	since := essential.Condition(stopped, essential.StoppedCondition).LastTransitionTime
+	allEnded := func(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) }
+	retained := s.awaitPod("retained", "of a terminal phase, with all ended", allEnded)
+	var since metav1.Time
+	if mode == essential.ModeNative {
+		since = containerStatus(retained, "main").State.Terminated.FinishedAt
+	} else {
+		since = essential.Condition(retained, essential.StoppedCondition).LastTransitionTime
+	}
 	output, err := exec.CommandContext(s.ctx, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "logs", "retained", "-c", "main").CombinedOutput()
 	if err != nil || !strings.Contains(string(output), kube.MainEnd) {
 		t.Errorf("the logs of a retained pod: %v\n%s", err, output)
 	}
 	s.awaitGone(pod.DeepCopy())
-	if kept := time.Since(since.Time); kept < 10*time.Second {
-		t.Errorf("the pod was deleted %s after the stop", kept)
+	if kept := time.Since(since.Time); kept < retention {
+		t.Errorf("the pod was deleted %s after its end", kept)
 	}
-	await(s, forever, "stopped, with all ended", func(p *corev1.Pod) bool { return essential.Stopped(p) && !essential.Running(p) })
+	await(s, forever, "of a terminal phase, with all ended", allEnded)
 	s.kept(forever)
 }
 
 // What is written into the pod after its creation meets no admission.
-func testPolicyEdited(t *testing.T) {
-	s := newScene(t, true)
+func testPolicyEdited(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	pod := kube.Pod(s.namespace, "edited", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("while [ ! -e /state/go ]; do sleep 0.1; done"), kube.Sidecar("proxy")))
 	pod.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	for i := range pod.Spec.Containers {
@@ -279,8 +320,8 @@ func testPolicyEdited(t *testing.T) {
 }
 
 // The kubelet ends native sidecars by itself: there is nothing to stop.
-func testNativeSidecar(t *testing.T) {
-	s := newScene(t, true)
+func testNativeSidecar(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	mesh := kube.Sidecar("mesh")
 	mesh.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 	alone := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"))

@@ -33,8 +33,8 @@ func (s *scene) counted(job *batchv1.Job, completions int32) {
 	}
 }
 
-func testJob(t *testing.T) {
-	s := newScene(t, true)
+func testJob(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	job := kube.Job(s.namespace, "job", stuck(corev1.RestartPolicyNever))
 	s.create(job)
 	pod := s.awaitPod("job-", "tracked", essential.Tracked)
@@ -43,13 +43,14 @@ func testJob(t *testing.T) {
 	s.counted(job, 1)
 	s.count("job-", kube.MainStart, 1)
 	s.countStopped("job-", 1)
+	s.awaitEventOf(pod, "EssentialContainerCompleted")
 	if n := s.countEvents(pod, "EssentialContainerCompleted"); n != 1 {
-		t.Errorf("%d events tell that the pod was stopped, want 1", n)
+		t.Errorf("%d events tell of the pod's end, want 1", n)
 	}
 }
 
-func testCronJob(t *testing.T) {
-	s := newScene(t, true)
+func testCronJob(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	cron := &batchv1.CronJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "cron"},
 		Spec: batchv1.CronJobSpec{
@@ -72,8 +73,8 @@ func testCronJob(t *testing.T) {
 	}
 }
 
-func testIndexedJob(t *testing.T) {
-	s := newScene(t, true)
+func testIndexedJob(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	template := kube.Template(corev1.RestartPolicyNever, new("main"),
 		kube.Main(`echo "index $JOB_COMPLETION_INDEX"; sleep 1`), kube.Sidecar("proxy"))
 	job := kube.Job(s.namespace, "indexed", template)
@@ -88,13 +89,15 @@ func testIndexedJob(t *testing.T) {
 	s.countStopped("indexed-", 3)
 }
 
-func testBarePod(t *testing.T) {
-	s := newScene(t, true)
+func testBarePod(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	pod := kube.Pod(s.namespace, "bare", stuck(corev1.RestartPolicyNever))
 	s.create(pod)
-	stopped := s.awaitPod("bare", "stopped", essential.Stopped)
-	if !strings.Contains(fmt.Sprint(stopped.Status.Conditions), essential.StoppedCondition) {
-		t.Errorf("the stopped pod has no condition %s: %v", essential.StoppedCondition, stopped.Status.Conditions)
+	if mode == essential.ModeReap {
+		stopped := s.awaitPod("bare", "stopped", essential.Stopped)
+		if !strings.Contains(fmt.Sprint(stopped.Status.Conditions), essential.StoppedCondition) {
+			t.Errorf("the stopped pod has no condition %s: %v", essential.StoppedCondition, stopped.Status.Conditions)
+		}
 	}
 	s.awaitGone(pod)
 	s.countStopped("bare", 1)
@@ -190,14 +193,18 @@ func testTwoEssentialContainers(t *testing.T) {
 }
 
 // A sidecar may use its whole grace period, and the pod is deleted only then.
-func testSlowSidecar(t *testing.T) {
-	s := newScene(t, true)
+func testSlowSidecar(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	const flushed = "sidecar: flushed"
 	slow := kube.Sidecar("shipper")
 	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 5; echo '"+flushed+"'; exit 143", 1)
 	job := kube.Job(s.namespace, "slow", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow))
 	s.create(job)
-	pod := s.awaitPod("slow-", "stopped", essential.Stopped)
+	ending := essential.Stopped
+	if mode == essential.ModeNative {
+		ending = ended("main")
+	}
+	pod := s.awaitPod("slow-", "ending", ending)
 	s.awaitLine("slow-", kube.Terminated)
 	s.get(pod)
 	if pod.DeletionTimestamp != nil {
@@ -212,12 +219,13 @@ func testSlowSidecar(t *testing.T) {
 }
 
 // Nothing of the pod runs when main ends, so nothing but the kubelet's own word
-// tells when the stop has been taken: deleted before, the Job would run again.
-func testCrashLoopingSidecar(t *testing.T) {
-	s := newScene(t, true)
+// tells when the stop has been taken: deleted before, the Job would run again. A
+// native sidecar has to have run for a moment, or main does not start.
+func testCrashLoopingSidecar(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	crashing := kube.Sidecar("proxy")
-	crashing.Command[2], crashing.Lifecycle = "exit 1", nil
-	waitsFor := kube.Main("sleep 6")
+	crashing.Command[2], crashing.Lifecycle = "echo '"+kube.SidecarStart+"'; sleep 2; exit 1", nil
+	waitsFor := kube.Main("sleep 8")
 	job := kube.Job(s.namespace, "crashing", kube.Template(corev1.RestartPolicyOnFailure, new("main"), waitsFor, crashing))
 	s.create(job)
 	pod := s.awaitPod("crashing-", "tracked", essential.Tracked)
@@ -225,6 +233,9 @@ func testCrashLoopingSidecar(t *testing.T) {
 	s.awaitGone(pod)
 	s.counted(job, 1)
 	s.count("crashing-", kube.MainStart, 1)
+	if n := len(s.logs.Find("crashing-", kube.SidecarStart)); n < 2 {
+		t.Errorf("the sidecar that crashes was started %d times", n)
+	}
 }
 
 // A stop is final: the API server takes no older phase from anybody. And it is
@@ -255,24 +266,16 @@ func testOverwrittenPhase(t *testing.T) {
 // it had succeeded may delete another one that it has started since.
 func (s *scene) noPhaseGoesBack() {
 	s.Helper()
-	watch, err := cluster.Watch(s.ctx, &corev1.PodList{}, client.InNamespace(s.namespace))
-	s.must(err)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		ended := map[types.UID]corev1.PodPhase{}
-		for event := range watch.ResultChan() {
-			pod, ok := event.Object.(*corev1.Pod)
-			switch {
-			case !ok:
-			case essential.Terminal(pod):
-				ended[pod.UID] = pod.Status.Phase
-			case ended[pod.UID] != "":
-				s.Errorf("pod %s is %s again after it was %s", pod.Name, pod.Status.Phase, ended[pod.UID])
-			}
+	ended := map[types.UID]corev1.PodPhase{}
+	over := s.watchPods(func(pod *corev1.Pod) {
+		switch {
+		case essential.Terminal(pod):
+			ended[pod.UID] = pod.Status.Phase
+		case ended[pod.UID] != "":
+			s.Errorf("pod %s is %s again after it was %s", pod.Name, pod.Status.Phase, ended[pod.UID])
 		}
-	}()
-	s.Cleanup(func() { watch.Stop(); <-watched })
+	})
+	s.Cleanup(func() { <-over })
 }
 
 // Many Jobs that end at once: a kubelet that is busy writes old phases over new

@@ -41,8 +41,8 @@ func testFailsUnderNever(t *testing.T) {
 	s.count("never-", kube.MainStart, 1)
 }
 
-func testFailsUnderOnFailure(t *testing.T) {
-	s := newScene(t, true)
+func testFailsUnderOnFailure(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
 	job := kube.Job(s.namespace, "onfailure", kube.Template(corev1.RestartPolicyOnFailure, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
 	s.create(job)
 	pod := s.awaitPod("onfailure-", "restarted in main", func(p *corev1.Pod) bool {
@@ -71,15 +71,20 @@ func testSidecarEndsFirst(t *testing.T) {
 	s.untouched(pod)
 }
 
-// The kubelet's retry keeps the sidecar, also where a failure for good would
-// stop the pod; the completion after it counts.
-func testFailsOnceUnderOnFailure(t *testing.T) {
-	s := newScene(t, true)
+// failsOnce is a template whose main ends well when the kubelet tries again.
+func failsOnce() corev1.PodTemplateSpec {
 	main := kube.Main(`[ -e /state/tried ] || { touch /state/tried; exit 1; }; sleep 1`)
 	main.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
 	template := annotated(kube.Template(corev1.RestartPolicyOnFailure, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop")
 	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
-	job := kube.Job(s.namespace, "once", template)
+	return template
+}
+
+// The kubelet's retry keeps the sidecar, also where a failure for good would
+// stop the pod; the completion after it counts.
+func testFailsOnceUnderOnFailure(t *testing.T, mode essential.Mode) {
+	s := newSceneIn(t, mode)
+	job := kube.Job(s.namespace, "once", failsOnce())
 	s.create(job)
 	s.awaitComplete(job)
 	s.counted(job, 1)
@@ -89,12 +94,22 @@ func testFailsOnceUnderOnFailure(t *testing.T) {
 }
 
 func containerStatus(pod *corev1.Pod, name string) *corev1.ContainerStatus {
-	for i := range pod.Status.ContainerStatuses {
-		if pod.Status.ContainerStatuses[i].Name == name {
-			return &pod.Status.ContainerStatuses[i]
+	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses} {
+		for i := range statuses {
+			if statuses[i].Name == name {
+				return &statuses[i]
+			}
 		}
 	}
 	return nil
+}
+
+// ended is the condition that a container has ended and is not restarted yet.
+func ended(name string) func(*corev1.Pod) bool {
+	return func(pod *corev1.Pod) bool {
+		status := containerStatus(pod, name)
+		return status != nil && status.State.Terminated != nil
+	}
 }
 
 func testNamespaceNotOptedIn(t *testing.T) {
@@ -243,16 +258,23 @@ func testRejectsPodsThroughAJob(t *testing.T) {
 
 func testWarnsOfOneContainer(t *testing.T) {
 	s := newScene(t, true)
+	heard, c := s.listen()
+	s.must(c.Create(s.ctx, kube.Pod(s.namespace, "alone", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true")))))
+	if got := heard.String(); !strings.Contains(got, `"main" is the pod's only container`) {
+		t.Errorf("got warnings %q", got)
+	}
+}
+
+// listen is a client whose user sees the warnings.
+func (s *scene) listen() (*warnings, client.Client) {
+	s.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	s.must(err)
 	var heard warnings
 	config.WarningHandlerWithContext = &heard
 	c, err := client.New(config, client.Options{})
 	s.must(err)
-	s.must(c.Create(s.ctx, kube.Pod(s.namespace, "alone", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true")))))
-	if got := heard.String(); !strings.Contains(got, `"main" is the pod's only container`) {
-		t.Errorf("got warnings %q", got)
-	}
+	return &heard, c
 }
 
 type warnings struct {
@@ -264,6 +286,12 @@ func (w *warnings) HandleWarningHeaderWithContext(_ context.Context, _ int, _ st
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.text.WriteString(message)
+}
+
+func (w *warnings) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text.Reset()
 }
 
 func (w *warnings) String() string {

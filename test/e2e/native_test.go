@@ -1,0 +1,227 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+// sidecarEnds runs a Job whose sidecar answers SIGTERM with this script, and
+// asserts the exit code that the kubelet reports of it: the Job does not mind.
+func sidecarEnds(t *testing.T, mode essential.Mode, script string, code int32) {
+	s := newSceneIn(t, mode)
+	sidecar := kube.Sidecar("proxy")
+	sidecar.Command[2] = strings.Replace(sidecar.Command[2], "exit 143", script, 1)
+	template := annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), sidecar), essential.RetentionAnnotation, "Forever")
+	template.Spec.TerminationGracePeriodSeconds = new(int64(3))
+	job := kube.Job(s.namespace, "job", template)
+	s.create(job)
+	s.awaitComplete(job)
+	s.counted(job, 1)
+	s.countStopped("job-", 1)
+	pod := s.awaitPod("job-", "without its sidecar", ended("proxy"))
+	if got := containerStatus(pod, "proxy").State.Terminated.ExitCode; got != code || pod.Status.Phase != corev1.PodSucceeded {
+		t.Errorf("the sidecar's exit code is %d, the phase %s, want %d and Succeeded", got, pod.Status.Phase, code)
+	}
+}
+
+func testSidecarFailsOnSigterm(t *testing.T, mode essential.Mode) { sidecarEnds(t, mode, "exit 3", 3) }
+
+// Past the grace period it gets SIGKILL.
+func testSidecarIgnoresSigterm(t *testing.T, mode essential.Mode) { sidecarEnds(t, mode, ":", 137) }
+
+// Every attempt ends, without any policy: the Job counts it and tries again. The
+// reaper leaves failed pods to those who want to look.
+func testNativeFailsUnderNever(t *testing.T) {
+	s := newSceneIn(t, essential.ModeNative)
+	job := kube.Job(s.namespace, "never", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
+	job.Spec.BackoffLimit = new(int32(1))
+	s.create(job)
+	await(s, job, "failed", func(j *batchv1.Job) bool { return j.Status.Failed == 2 })
+	s.awaitEventOf(job, "BackoffLimitExceeded")
+	s.canary(s.namespace)
+	pods := s.pods("never-")
+	if len(pods) != 2 {
+		t.Errorf("%d pods were left, want both", len(pods))
+	}
+	for _, pod := range pods {
+		s.countEnded(pod.Name)
+		if pod.Status.Phase != corev1.PodFailed || pod.DeletionTimestamp != nil {
+			t.Errorf("pod %s: phase %s, deletion %v", pod.Name, pod.Status.Phase, pod.DeletionTimestamp)
+		}
+		for _, e := range s.events(pod.UID) {
+			if strings.HasPrefix(e.Reason, "EssentialContainer") {
+				t.Errorf("the reaper tells of pod %s: %s", pod.Name, e.Note)
+			}
+		}
+	}
+}
+
+// Who asks for what the kubelet cannot do hears why, at the workload already.
+func testNativeRefuses(t *testing.T) {
+	s := newScene(t, true)
+	const (
+		invalid = `metadata.annotations[essential-containers/mode]: Invalid value: "Native": `
+		instead = ", or choose mode Reap"
+		always  = invalid + `the kubelet starts "main" again after completion, so that the pod never ends by itself: choose restartPolicy OnFailure or Never` + instead
+	)
+	ask := func(template corev1.PodTemplateSpec, pairs ...string) corev1.PodTemplateSpec {
+		return annotated(template, append(pairs, essential.ModeAnnotation, string(essential.ModeNative))...)
+	}
+	for kind, workload := range workloads(s.namespace, ask(stuck(corev1.RestartPolicyAlways))) {
+		path := kind[strings.LastIndex(kind, " ")+1:]
+		err := cluster.Create(s.ctx, workload, client.DryRunAll)
+		if path == kind { // Jobs and CronJobs
+			s.must(err)
+		} else if err == nil || !strings.Contains(err.Error(), path+always) {
+			t.Errorf("%s: got error %v, want one with %s", kind, err, path+always)
+		}
+	}
+	own := kube.Sidecar("proxy")
+	own.RestartPolicy = new(corev1.ContainerRestartPolicyNever)
+	two := kube.Template(corev1.RestartPolicyNever, new("main_second"), kube.Main("true"), kube.Sidecar("second"), kube.Sidecar("proxy"))
+	for sentence, c := range map[string]struct {
+		template corev1.PodTemplateSpec
+		want     string
+	}{
+		"main never ends":                       {ask(stuck(corev1.RestartPolicyAlways)), always},
+		"the first completion of two would end": {ask(two), "choose essential-containers/completion: All" + instead},
+		"the last may":                          {ask(two, essential.CompletionAnnotation, "All"), ""},
+		"a delay":                               {ask(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "30s"), "choose essential-containers/stop-delay: 0s, and let them flush in a preStop hook or in their grace period" + instead},
+		"a sidecar that is not restarted":       {ask(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true"), own)), `"proxy" has a restartPolicy or restartPolicyRules of its own`},
+		"a mode that is none":                   {annotated(stuck(corev1.RestartPolicyNever), essential.ModeAnnotation, "native"), `"native": must be Reap or Native`},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			err := cluster.Create(t.Context(), kube.Pod(s.namespace, "asks", c.template), client.DryRunAll)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got error %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// No reaper is there: the kubelet ends the pods, and the Jobs are complete. Only
+// the deletion waits.
+func testNativeWithoutReaper(t *testing.T) {
+	s := newSceneIn(t, essential.ModeNative)
+	s.scaleReaper(0)
+	jobs := map[string]*batchv1.Job{
+		"job":     kube.Job(s.namespace, "job", stuck(corev1.RestartPolicyNever)),
+		"all":     kube.Job(s.namespace, "all", inTurn()),
+		"once":    kube.Job(s.namespace, "once", failsOnce()),
+		"retried": s.retried(),
+	}
+	for _, job := range jobs {
+		s.create(job)
+	}
+	for _, job := range jobs {
+		s.awaitComplete(job)
+	}
+	if pods := s.components("reaper"); len(pods) != 0 {
+		t.Fatalf("%d reapers are there", len(pods))
+	}
+	for _, name := range []string{"job", "all", "once"} {
+		s.counted(jobs[name], 1)
+		s.countStopped(name+"-", 1)
+	}
+	s.inTurn("all-")
+	s.count("once-", kube.MainStart, 2)
+	s.countRetried(jobs["retried"])
+	pods := s.pods("")
+	if len(pods) != 5 {
+		t.Errorf("%d pods are there, want all 5", len(pods))
+	}
+	s.scaleReaper(2)
+	for _, pod := range pods {
+		if pod.Status.Phase == corev1.PodFailed {
+			s.kept(&pod)
+			continue
+		}
+		s.awaitGone(pod.DeepCopy())
+		s.awaitEventOf(&pod, "EssentialContainerCompleted")
+		if n := s.countEvents(&pod, "EssentialContainerCompleted"); n != 1 {
+			t.Errorf("%d events tell that pod %s was deleted, want 1", n, pod.Name)
+		}
+	}
+}
+
+// The operator's wish is carried out where that is possible; else the pod is
+// reaped, and its creator hears why.
+func testNativeByDefault(t *testing.T) {
+	s := newScene(t, true)
+	s.must(cluster.Install(s.ctx, chart, image, func(string) {}, "defaults.mode=Native"))
+	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+		return len(s.components("webhook")) == 2, "old webhook pods are still there"
+	}))
+	t.Cleanup(func() {
+		if err := cluster.Install(context.Background(), chart, image, func(string) {}); err != nil {
+			t.Error(err)
+		}
+	})
+	heard, c := s.listen()
+	create := func(object client.Object) string {
+		s.Helper()
+		heard.forget()
+		s.must(c.Create(s.ctx, object))
+		return heard.String()
+	}
+	const because = `metadata.labels[essential-containers]: handled in mode Reap, although the cluster's default is Native: ` +
+		"the first completion of several essential containers is to end the pod"
+	retained := func(pairs ...string) corev1.PodTemplateSpec {
+		return annotated(stuck(corev1.RestartPolicyNever), append(pairs, essential.RetentionAnnotation, "5s")...)
+	}
+	plain := kube.Job(s.namespace, "plain", retained())
+	if got := create(plain); got != "" {
+		t.Errorf("a plain Job gets the warning %q", got)
+	}
+	two := retained()
+	two.Labels[essential.Label] = "main_second"
+	two.Spec.Containers = append(two.Spec.Containers, kube.Sidecar("second"))
+	fallback := kube.Job(s.namespace, "fallback", two)
+	if got := create(fallback); !strings.Contains(got, "spec.template."+because) {
+		t.Errorf("the Job that cannot be native gets the warning %q", got)
+	}
+	pod := kube.Pod(s.namespace, "bare", *two.DeepCopy())
+	if got := create(pod); !strings.HasPrefix(got, because) {
+		t.Errorf("the pod that cannot be native gets the warning %q", got)
+	}
+	choosy := kube.Pod(s.namespace, "choosy", retained(essential.ModeAnnotation, "Reap"))
+	if got := create(choosy); got != "" {
+		t.Errorf("who chose mode Reap gets the warning %q", got)
+	}
+
+	for prefix, want := range map[string]string{"plain-": "proxy+ | main", "fallback-": "| main proxy second", "bare": "| main proxy second", "choosy": "| main proxy"} {
+		if got := shape(&s.awaitPod(prefix, "tracked", essential.Tracked).Spec); got != want {
+			t.Errorf("the containers of %s are %s, want %s", prefix, got, want)
+		}
+	}
+	done := s.awaitPod("plain-", "ended", essential.Terminal)
+	s.awaitGone(done.DeepCopy())
+	if essential.Stopped(done) {
+		t.Errorf("the reaper stopped pod %s: %v", done.Name, done.Annotations)
+	}
+	for _, job := range []*batchv1.Job{plain, fallback} {
+		s.awaitComplete(job)
+		s.counted(job, 1)
+		s.count(job.Name+"-", kube.MainStart, 1)
+	}
+	s.awaitGone(pod.DeepCopy())
+	s.awaitGone(choosy.DeepCopy())
+	for prefix, sidecars := range map[string]int{"plain-": 1, "fallback-": 2, "bare": 2, "choosy": 1} {
+		s.countStopped(prefix, sidecars)
+	}
+	for object, action := range map[client.Object]string{plain: "deleting the pod", fallback: "stopping", pod: "stopping", choosy: "stopping"} {
+		if note := s.awaitEventOf(object, "EssentialContainerCompleted"); !strings.Contains(note, action) {
+			t.Errorf("%s: the event says %q", object.GetName(), note)
+		}
+	}
+}
