@@ -21,14 +21,7 @@ const between = 500 * time.Millisecond
 // stoppers end at the same moment, while the reaper and the bare loop both run,
 // each for its own pods: the kubelet's part is the same for all.
 func (b *bench) kubelet(ctx context.Context) (figures []*figure, err error) {
-	node, err := b.cluster.kubeletNode(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.cluster.end(ctx); err != nil { // an interrupted run's
-		return nil, err
-	}
-	records, err := newRecords(b.local.State())
+	s, err := b.newStage(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +37,8 @@ func (b *bench) kubelet(ctx context.Context) (figures []*figure, err error) {
 	defer func() { // with the contenders still there; also when interrupted
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		err = errors.Join(err, b.cluster.end(ctx), records.remove())
+		err = errors.Join(err, b.cluster.end(ctx), s.records.remove())
 	}()
-	s := &stage{bench: b, node: node, records: records}
 	for _, play := range []struct {
 		name           string
 		acts, together int
@@ -80,6 +72,20 @@ type stage struct {
 	node    string
 	records records
 	plays   int // so far
+}
+
+// newStage is one without the pods of an interrupted run. Its records are to be
+// removed.
+func (b *bench) newStage(ctx context.Context) (*stage, error) {
+	node, err := b.cluster.kubeletNode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.cluster.end(ctx); err != nil {
+		return nil, err
+	}
+	records, err := newRecords(b.local.State())
+	return &stage{bench: b, node: node, records: records}, err
 }
 
 // act is what one pipe starts: after one pause each, mains of all stoppers end.

@@ -18,31 +18,23 @@ import (
 // differs from the next one's by up to that: mains of a pair end at the same
 // moment, one pair after another, and the median of their ratios counts.
 func (b *bench) native(ctx context.Context) (figures []*figure, err error) {
-	node, err := b.cluster.kubeletNode(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.cluster.end(ctx); err != nil { // an interrupted run's
-		return nil, err
-	}
-	records, err := newRecords(b.local.State())
+	s, err := b.newStage(ctx)
 	if err != nil {
 		return nil, err
 	}
 	stop, err := b.ask(ctx)
 	if err != nil {
-		return nil, errors.Join(err, records.remove())
+		return nil, errors.Join(err, s.records.remove())
 	}
 	defer func() { // also when interrupted
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		err = errors.Join(err, stop(ctx), b.cluster.end(ctx), records.remove())
+		err = errors.Join(err, stop(ctx), b.cluster.end(ctx), s.records.remove())
 	}()
 	f := &figure{
 		Row: "native", Name: fmt.Sprintf("main's exit to SIGTERM, %d pods that the webhook has converted, p50", b.sizes.Rounds*b.sizes.Pairs), Unit: "ms",
 		Baseline: "the same pods written with a native sidecar", Reach: new(1.0), Within: 0.05,
 	}
-	s := &stage{bench: b, node: node, records: records}
 	for i := range b.sizes.Rounds {
 		took, err := s.play(ctx, []stopper{byWebhook, byKubelet}, 1, oneByOne(b.sizes.Pairs))
 		if err != nil {

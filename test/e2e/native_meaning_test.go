@@ -484,10 +484,7 @@ func testNativeServiceOfASidecar(t *testing.T) {
 // The restricted level judges native sidecars as it does regular containers.
 func testNativeRestrictedPodsOfUsers(t *testing.T) {
 	s := newScene(t, true)
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
-	s.get(namespace)
-	namespace.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
-	s.must(cluster.Update(s.ctx, namespace))
+	s.restrict()
 	template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true"), kube.Sidecar("proxy"))
 	for i := range template.Spec.Containers {
 		template.Spec.Containers[i].SecurityContext = &corev1.SecurityContext{

@@ -300,13 +300,19 @@ func (w *warnings) String() string {
 	return w.text.String()
 }
 
-// The API server itself judges the chart's pods by the restricted level.
-func testRestrictedPodSecurity(t *testing.T) {
-	s := newScene(t, false)
+// restrict has the API server admit only pods of the restricted level.
+func (s *scene) restrict() {
+	s.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
 	s.get(namespace)
 	namespace.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
 	s.must(cluster.Update(s.ctx, namespace))
+}
+
+// The API server itself judges the chart's pods by the restricted level.
+func testRestrictedPodSecurity(t *testing.T) {
+	s := newScene(t, false)
+	s.restrict()
 	for _, name := range []string{kube.WebhookDeployment, kube.ReaperDeployment} {
 		deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: kube.Release, Name: name}}
 		s.get(deployment)
