@@ -14,6 +14,8 @@ func TestNotes(t *testing.T) {
 		deleteWarning = "WARNING: reaper.stopStrategy is Delete"
 		forgeWarning  = "WARNING: admissionPolicies.enabled is false. Whoever may write pods, their status or their bindings can have " +
 			"the reaper\ndelete them, and the reaper's token is good for deleting every pod of the cluster.\n"
+		delayWarning = "WARNING: defaults.mode is Native and defaults.stopDelay 30s."
+
 		wait      = "certificate/essential-containers-webhook"
 		secrets   = "kubectl delete secret --namespace apps essential-containers-webhook-tls essential-containers-ca\n"
 		ownIssuer = "kubectl delete secret --namespace apps essential-containers-webhook-tls\n"
@@ -45,6 +47,18 @@ func TestNotes(t *testing.T) {
 			set:      "reaper.stopStrategy=Delete",
 			want:     []string{deleteWarning},
 			unwanted: []string{ignoreWarning, forgeWarning},
+		},
+		"native sidecars, and a delay that they cannot have": {
+			set:  "defaults.mode=Native,defaults.stopDelay=30s",
+			want: []string{delayWarning},
+		},
+		"native sidecars": {
+			set:      "defaults.mode=Native,defaults.stopDelay=0m",
+			unwanted: []string{"WARNING"},
+		},
+		"a delay": {
+			set:      "defaults.stopDelay=30s",
+			unwanted: []string{"WARNING"},
 		},
 		"namespaces opt in by another label": {
 			set:      "webhook.namespaceSelector.matchLabels.essential-containers=null,webhook.namespaceSelector.matchLabels.batch=yes",
