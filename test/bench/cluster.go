@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -122,6 +124,16 @@ type kind struct {
 	prefix         string // of their names
 	tracked, owned bool
 	status         func(*corev1.Pod) // nil: nobody has run them yet
+}
+
+// afterwards is for deferring: it does the steps, also when ctx has been
+// interrupted, and adds their errors to the function's own.
+func afterwards(ctx context.Context, err *error, steps ...func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	for _, step := range steps {
+		*err = errors.Join(*err, step(ctx))
+	}
 }
 
 // create makes the pods and writes their status. They come back as the API

@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http/httptest"
 	"strings"
-	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -27,11 +25,7 @@ func (b *bench) conversion(ctx context.Context) (figures []*figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { // also when interrupted
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, stop(ctx), b.cluster.clear(ctx))
-	}()
+	defer afterwards(ctx, &err, stop, b.cluster.clear)
 	for _, sidecars := range b.sizes.Sidecars {
 		f := func(what, unit string) *figure {
 			return &figure{Row: "conversion", Name: fmt.Sprintf(what, sidecars), Unit: unit, Baseline: "the same pod in mode Reap"}

@@ -45,11 +45,7 @@ func (b *bench) creation(ctx context.Context) (figures []*figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { // also when interrupted
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, stop(ctx), b.cluster.clear(ctx))
-	}()
+	defer afterwards(ctx, &err, stop, b.cluster.clear)
 	for _, creators := range []int{1, b.sizes.Creators} {
 		f := func(beside, p, baseline string, reach *float64) *figure {
 			name := fmt.Sprintf("creation of a pod, %d at a time%s, %s", creators, beside, p)

@@ -34,11 +34,7 @@ func (b *bench) kubelet(ctx context.Context) (figures []*figure, err error) {
 		}
 		defer p.stop()
 	}
-	defer func() { // with the contenders still there; also when interrupted
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, b.cluster.end(ctx), s.records.remove())
-	}()
+	defer afterwards(ctx, &err, s.leave) // with the contenders still there
 	for _, play := range []struct {
 		name           string
 		acts, together int
@@ -74,8 +70,7 @@ type stage struct {
 	plays   int // so far
 }
 
-// newStage is one without the pods of an interrupted run. Its records are to be
-// removed.
+// newStage is one without the pods of an interrupted run. It is to be left.
 func (b *bench) newStage(ctx context.Context) (*stage, error) {
 	node, err := b.cluster.kubeletNode(ctx)
 	if err != nil {
@@ -86,6 +81,10 @@ func (b *bench) newStage(ctx context.Context) (*stage, error) {
 	}
 	records, err := newRecords(b.local.State())
 	return &stage{bench: b, node: node, records: records}, err
+}
+
+func (s *stage) leave(ctx context.Context) error {
+	return errors.Join(s.cluster.end(ctx), s.records.remove())
 }
 
 // act is what one pipe starts: after one pause each, mains of all stoppers end.

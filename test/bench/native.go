@@ -24,13 +24,9 @@ func (b *bench) native(ctx context.Context) (figures []*figure, err error) {
 	}
 	stop, err := b.ask(ctx)
 	if err != nil {
-		return nil, errors.Join(err, s.records.remove())
+		return nil, errors.Join(err, s.leave(context.WithoutCancel(ctx)))
 	}
-	defer func() { // also when interrupted
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, stop(ctx), b.cluster.end(ctx), s.records.remove())
-	}()
+	defer afterwards(ctx, &err, stop, s.leave)
 	f := &figure{
 		Row: "native", Name: fmt.Sprintf("main's exit to SIGTERM, %d pods that the webhook has converted, p50", b.sizes.Rounds*b.sizes.Pairs), Unit: "ms",
 		Baseline: "the same pods written with a native sidecar", Reach: new(1.0), Within: 0.05,
