@@ -30,10 +30,10 @@ const (
 	// eventSenders is how many events are under way.
 	eventSenders = 2
 	// pause is how long no pod may have been worked on before an event is sent,
-	// unless that has waited for maxWait: somebody waits for a stop, and what an
-	// event costs the API server is about what a stop does.
+	// unless that has waited for maxWait, or half the queue is full: somebody waits
+	// for a stop, and what an event costs the API server is about what a stop does.
 	pause   = 10 * time.Millisecond
-	maxWait = 30 * time.Second
+	maxWait = time.Minute
 	// lastMoment is how long a process that ends goes on sending: the pods'
 	// conditions say the same.
 	lastMoment = 3 * time.Second
@@ -50,7 +50,8 @@ type outbox struct {
 	client   client.Client
 	instance string
 	queue    chan *eventsv1.Event
-	worked   atomic.Pointer[time.Time] // when a pod was last worked on; whole, so that a wall clock that is set does not matter
+	working  atomic.Int64              // pods that are worked on
+	worked   atomic.Pointer[time.Time] // when one last was; whole, so that a wall clock that is set does not matter
 	dropped  func()
 }
 
@@ -137,8 +138,11 @@ func (o *outbox) open(ctx context.Context) (closeBox func()) {
 // during has events wait while next works.
 func (o *outbox) during(next reconcile.Reconciler) reconcile.Reconciler {
 	return reconcile.Func(func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-		o.worked.Store(new(time.Now()))
-		defer func() { o.worked.Store(new(time.Now())) }()
+		o.working.Add(1)
+		defer func() {
+			o.worked.Store(new(time.Now()))
+			o.working.Add(-1)
+		}()
 		return next.Reconcile(ctx, request)
 	})
 }
@@ -147,8 +151,12 @@ func (o *outbox) during(next reconcile.Reconciler) reconcile.Reconciler {
 func (o *outbox) awaitTurn(event *eventsv1.Event, closing <-chan struct{}) {
 	for {
 		now := time.Now()
-		remaining := min(o.worked.Load().Add(pause).Sub(now), event.EventTime.Add(maxWait).Sub(now))
-		if remaining <= 0 {
+		remaining := pause // at least
+		if o.working.Load() == 0 {
+			remaining = o.worked.Load().Add(pause).Sub(now)
+		}
+		remaining = min(remaining, event.EventTime.Add(maxWait).Sub(now))
+		if remaining <= 0 || len(o.queue) >= maxEvents/2 {
 			return
 		}
 		select {

@@ -113,12 +113,15 @@ func TestFewEventsAreUnderWay(t *testing.T) {
 func TestEventsWaitForTheirTurn(t *testing.T) {
 	for name, c := range map[string]struct {
 		work time.Duration // one pod after the other, for so long
+		each time.Duration // of them
 		want time.Duration // after the event
 	}{
-		"when nothing is to be done":     {0, 0},
-		"as long as pods are worked on":  {2 * time.Second, 2*time.Second + pause},
-		"but not for ever":               {time.Hour, maxWait},
-		"a pod of its own is done first": {pause / 2, pause/2 + pause},
+		"when nothing is to be done":        {0, 0, 0},
+		"as long as pods are worked on":     {2 * time.Second, pause / 2, 2*time.Second + pause},
+		"however long the API server takes": {2 * time.Second, time.Second, 2*time.Second + pause},
+		"but not for ever":                  {time.Hour, pause / 2, maxWait},
+		"nor for a pod that hangs":          {time.Hour, time.Hour, maxWait},
+		"a pod of its own is done first":    {pause / 2, pause / 2, pause/2 + pause},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -132,7 +135,7 @@ func TestEventsWaitForTheirTurn(t *testing.T) {
 				post := sync.OnceFunc(func() { m.post(1) })
 				work := m.during(reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) {
 					post() // as of the first of many pods
-					time.Sleep(pause / 2)
+					time.Sleep(c.each)
 					return reconcile.Result{}, nil
 				}))
 				closeBox := m.open(t.Context())
@@ -152,6 +155,31 @@ func TestEventsWaitForTheirTurn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// None is dropped only because it has waited.
+func TestEventsDoNotWaitOnceHalfTheQueueIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMail(t)
+		m.arrive = func(context.Context, *eventsv1.Event) error { return nil }
+		post := sync.OnceFunc(func() { m.post(maxEvents) })
+		work := m.during(reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) {
+			post()
+			time.Sleep(pause / 2)
+			return reconcile.Result{}, nil
+		}))
+		closeBox := m.open(t.Context())
+		defer closeBox()
+		for range 10 {
+			if _, err := work.Reconcile(t.Context(), reconcile.Request{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Those that the senders have taken already wait with the others.
+		if left := len(m.queue); left >= maxEvents/2 || left < maxEvents/2-eventSenders {
+			t.Errorf("%d events are left", left)
+		}
+	})
 }
 
 func TestEventsThatAreRefused(t *testing.T) {
