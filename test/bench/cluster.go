@@ -136,54 +136,53 @@ func afterwards(ctx context.Context, err *error, steps ...func(context.Context) 
 	}
 }
 
-// create makes the pods and writes their status. They come back as the API
-// server has them. It has made the first one itself; the others are copies of
-// what it has stored, and go where it would store them: two requests for each
-// take several times as long.
+// create makes the pods and writes their status. They come back as they are
+// stored. The API server has made the first one itself; the others are copies of
+// it, and go where it would store them: two requests for each take several times
+// as long.
 func (c *cluster) create(ctx context.Context, k kind, count int) ([]*corev1.Pod, error) {
 	pods := make([]*corev1.Pod, count)
 	if count == 0 {
 		return pods, nil
 	}
+	if err := c.createFirst(ctx, k); err != nil {
+		return nil, err
+	}
 	var err error
-	if pods[0], err = c.createFirst(ctx, k); err != nil {
+	if pods[0], err = c.stored(ctx, k.name(0)); err != nil {
 		return nil, err
 	}
-	original, err := c.stored(ctx, pods[0].Name)
-	if err != nil {
-		return nil, err
-	}
-	return pods, each(count-1, func(i int) (err error) {
-		pods[i+1], err = c.store(ctx, original.named(k.name(i+1)))
-		return err
+	return pods, each(count-1, func(i int) error {
+		pods[i+1] = copyNamed(pods[0], k.name(i+1))
+		return c.store(ctx, pods[i+1])
 	})
 }
 
 func (k kind) name(i int) string { return fmt.Sprintf("%s-%d", k.prefix, i) }
 
-func (c *cluster) createFirst(ctx context.Context, k kind) (*corev1.Pod, error) {
+func (c *cluster) createFirst(ctx context.Context, k kind) error {
 	p, err := c.CoreV1().Pods(namespace).Create(ctx, pod(k.name(0), k.tracked, k.owned), metav1.CreateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("creating a pod: %w", err)
+		return fmt.Errorf("creating a pod: %w", err)
 	}
-	if k.status != nil {
-		k.status(p)
-		if p, err = c.CoreV1().Pods(namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{}); err != nil {
-			return nil, fmt.Errorf("writing the status of a pod: %w", err)
-		}
+	if k.status == nil {
+		return nil
 	}
-	return p, nil
+	k.status(p)
+	if _, err = c.CoreV1().Pods(namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("writing the status of a pod: %w", err)
+	}
+	return nil
 }
 
-// complete lets the main containers of the pods end, all at once.
+// complete lets the main containers of stored pods end, as much at once as etcd
+// takes it: nothing is asked of the API server while it is asked for stops.
+// Nobody else may have written them.
 func (c *cluster) complete(ctx context.Context, pods ...*corev1.Pod) error {
 	return each(len(pods), func(i int) error {
 		p := pods[i].DeepCopy()
 		completed(p)
-		if _, err := c.CoreV1().Pods(namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{}); err != nil {
-			return fmt.Errorf("completing a pod: %w", err)
-		}
-		return nil
+		return c.store(ctx, p)
 	})
 }
 

@@ -13,9 +13,11 @@ import (
 // has run for hours has its connections, and its heap has grown.
 const warmUp = 50
 
-// pause follows each completion that is measured alone, so that it does not
-// compete with what the one before it left to do, its events for instance.
-const pause = 30 * time.Millisecond
+// pauseAfter follows each wave, so that it does not compete with what the one
+// before it left to do, its events for instance.
+func pauseAfter(pods int) time.Duration {
+	return max(30*time.Millisecond, time.Duration(pods)*5*time.Millisecond)
+}
 
 // idleFold is how many times the pods of a measurement are tracked and idle
 // beside them in its crowded form.
@@ -25,8 +27,8 @@ const idleFold = 10
 // to when it can see that the pod is stopped. Nothing is deleted: the node does
 // not acknowledge. The baseline of the reaper in a crowd is the reaper without.
 func (b *bench) latency(ctx context.Context) (all []*figure, err error) {
-	for _, n := range b.sizes.AtOnce {
-		beside := idleFold * b.latencyPods(n)
+	for _, wave := range b.sizes.Waves {
+		n, beside := wave.Size, idleFold*wave.Size*wave.Times
 		f := func(p int, baseline string, reach float64) *figure {
 			name := fmt.Sprintf("completion to stop, %d at once, p%d", n, p)
 			if baseline == alone {
@@ -36,10 +38,9 @@ func (b *bench) latency(ctx context.Context) (all []*figure, err error) {
 		}
 		p50, p99 := f(50, loopStops, 1.2), f(99, loopStops, 1.2)
 		crowded50, crowded99 := f(50, alone, 1.1), f(99, alone, 1.1)
-		crowd := slices.Contains(b.sizes.Crowded, n)
 		for i := range b.sizes.Rounds {
 			took := map[turn][]float64{}
-			for _, t := range turns(i, crowd) {
+			for _, t := range turns(i, wave.Beside) {
 				who, idle := b.reaper, 0
 				switch t {
 				case loopTurn:
@@ -47,7 +48,7 @@ func (b *bench) latency(ctx context.Context) (all []*figure, err error) {
 				case crowdedTurn:
 					idle = beside
 				}
-				if took[t], err = b.latencyOnce(ctx, who, n, idle); err != nil {
+				if took[t], err = b.latencyOnce(ctx, who, wave, idle); err != nil {
 					return nil, err
 				}
 			}
@@ -58,12 +59,12 @@ func (b *bench) latency(ctx context.Context) (all []*figure, err error) {
 			crowded99.add(at(crowdedTurn, 99), at(reaperTurn, 99))
 			b.say("latency of %d, %d of %d: reaper p50 %.1f ms, p99 %.1f ms; loop %.1f, %.1f", n, i+1, b.sizes.Rounds,
 				at(reaperTurn, 50), at(reaperTurn, 99), at(loopTurn, 50), at(loopTurn, 99))
-			if crowd {
+			if wave.Beside {
 				b.say("latency of %d, the reaper with %d idle pods: p50 %.1f ms, p99 %.1f ms", n, beside, at(crowdedTurn, 50), at(crowdedTurn, 99))
 			}
 		}
 		all = append(all, p50, p99)
-		if crowd {
+		if wave.Beside {
 			all = append(all, crowded50, crowded99)
 		}
 	}
@@ -94,17 +95,8 @@ func turns(round int, crowded bool) []turn {
 	return slices.Concat(all[first:], all[:first])
 }
 
-// latencyPods is how many pods complete in one turn; one after another if not at
-// once.
-func (b *bench) latencyPods(atOnce int) int {
-	if atOnce == 1 {
-		return b.sizes.Singles
-	}
-	return atOnce
-}
-
 // latencyOnce returns milliseconds, one for each pod.
-func (b *bench) latencyOnce(ctx context.Context, who contender, n, idle int) (milliseconds []float64, err error) {
+func (b *bench) latencyOnce(ctx context.Context, who contender, wave wave, idle int) (milliseconds []float64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := b.clear(ctx); err != nil {
@@ -113,7 +105,7 @@ func (b *bench) latencyOnce(ctx context.Context, who contender, n, idle int) (mi
 	if _, err := b.cluster.create(ctx, kind{prefix: "idle", tracked: true, owned: true, status: running}, idle); err != nil {
 		return nil, err
 	}
-	total := b.latencyPods(n)
+	total := wave.Size * wave.Times
 	pods, err := b.cluster.create(ctx, kind{prefix: "latency", tracked: true, owned: true, status: running}, warmUp+total)
 	if err != nil {
 		return nil, err
@@ -134,14 +126,16 @@ func (b *bench) latencyOnce(ctx context.Context, who contender, n, idle int) (mi
 	if err := b.warmUp(ctx, node, pods[total:]); err != nil {
 		return nil, fmt.Errorf("%s: %w", who.name, err)
 	}
-	for from := 0; from < total; from += n {
-		if err := b.cluster.complete(ctx, pods[from:from+n]...); err != nil {
+	stopped := warmUp
+	for together := range slices.Chunk(pods[:total], wave.Size) {
+		if err := b.cluster.complete(ctx, together...); err != nil {
 			return nil, err
 		}
-		if err := node.awaitStopped(ctx, warmUp+from+n); err != nil {
+		stopped += len(together)
+		if err := node.awaitStopped(ctx, stopped); err != nil {
 			return nil, fmt.Errorf("%s: %w", who.name, err)
 		}
-		time.Sleep(pause)
+		time.Sleep(pauseAfter(len(together)))
 	}
 	for name, t := range node.all() {
 		if slices.ContainsFunc(pods[total:], func(p *corev1.Pod) bool { return p.Name == name }) {

@@ -9,40 +9,48 @@ import (
 
 // sizes are how much of everything one run measures.
 type sizes struct {
-	Rounds    int   `json:"rounds"`
-	Burst     int   `json:"burst"`     // pods that have completed at once, to be stopped and deleted
-	Unowned   int   `json:"unowned"`   // the same without an owner, for the count of requests
-	AtOnce    []int `json:"atOnce"`    // pods that complete at once, to be stopped
-	Crowded   []int `json:"crowded"`   // those of them that are measured with idle pods beside them too
-	Singles   int   `json:"singles"`   // how often one pod alone completes, in each round
-	Tracked   int   `json:"tracked"`   // pods in the memory of the watchers
-	Others    int   `json:"others"`    // pods beside them that nobody asked for
-	Starts    int   `json:"starts"`    // of each program in a round
-	Reviews   int   `json:"reviews"`   // admission requests of a round, of the smallest pod
-	PodSizes  []int `json:"podSizes"`  // bytes of a pod under admission
-	Reviewers int   `json:"reviewers"` // that ask at the same time
-	Acts      int   `json:"acts"`      // how often one main alone ends on the real kubelet, in each round
-	Crowd     int   `json:"crowd"`     // mains of each kind that end at once there
-	Pairs     int   `json:"pairs"`     // of a pod that the webhook has converted and one written by hand, in each round
-	Creations int   `json:"creations"` // pods created for each handler in a round
-	Creators  int   `json:"creators"`  // that create at the same time
-	Sidecars  []int `json:"sidecars"`  // of a pod that is converted
-	Converted int   `json:"converted"` // pods created in each mode in a round
+	Rounds    int    `json:"rounds"`
+	Burst     int    `json:"burst"`     // pods that have completed at once, to be stopped and deleted
+	Unowned   int    `json:"unowned"`   // the same without an owner, for the count of requests
+	Waves     []wave `json:"waves"`     // pods that complete together, to be stopped
+	Tracked   int    `json:"tracked"`   // pods in the memory of the watchers
+	Others    int    `json:"others"`    // pods beside them that nobody asked for
+	Starts    int    `json:"starts"`    // of each program in a round
+	Reviews   int    `json:"reviews"`   // admission requests of a round, of the smallest pod
+	PodSizes  []int  `json:"podSizes"`  // bytes of a pod under admission
+	Reviewers int    `json:"reviewers"` // that ask at the same time
+	Acts      int    `json:"acts"`      // how often one main alone ends on the real kubelet, in each round
+	Crowd     int    `json:"crowd"`     // mains of each kind that end at once there
+	Pairs     int    `json:"pairs"`     // of a pod that the webhook has converted and one written by hand, in each round
+	Creations int    `json:"creations"` // pods created for each handler in a round
+	Creators  int    `json:"creators"`  // that create at the same time
+	Sidecars  []int  `json:"sidecars"`  // of a pod that is converted
+	Converted int    `json:"converted"` // pods created in each mode in a round
+}
+
+// wave is some pods that complete at once.
+type wave struct {
+	Size   int  `json:"size"`
+	Times  int  `json:"times"`  // how often, one after another, in each turn
+	Beside bool `json:"beside"` // measured with idle pods beside too
 }
 
 var scales = map[string]sizes{
 	"small": {
-		Rounds: 5, Burst: 300, Unowned: 50, AtOnce: []int{1, 100}, Crowded: []int{1, 100}, Singles: 50, Tracked: 1000, Others: 5000, Starts: 2,
+		Rounds: 5, Burst: 300, Unowned: 50, Waves: []wave{{1, 50, true}, {100, 1, true}},
+		Tracked: 1000, Others: 5000, Starts: 2,
 		Reviews: 1000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
 		Acts: 5, Crowd: 10, Pairs: 8, Creations: 200, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 40,
 	},
 	"default": {
-		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{100}, Singles: 60, Tracked: 10000, Others: 50000, Starts: 4,
+		Rounds: 5, Burst: 5000, Unowned: 100, Waves: []wave{{1, 150, false}, {100, 5, true}, {1000, 1, false}},
+		Tracked: 10000, Others: 50000, Starts: 4,
 		Reviews: 4000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
 		Acts: 4, Crowd: 10, Pairs: 15, Creations: 300, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 100,
 	},
 	"full": {
-		Rounds: 5, Burst: 5000, Unowned: 100, AtOnce: []int{1, 100, 1000}, Crowded: []int{1, 100, 1000}, Singles: 200, Tracked: 50000, Others: 100000, Starts: 10,
+		Rounds: 5, Burst: 5000, Unowned: 100, Waves: []wave{{1, 200, true}, {100, 10, true}, {1000, 2, true}},
+		Tracked: 50000, Others: 100000, Starts: 10,
 		Reviews: 20000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
 		Acts: 10, Crowd: 34, Pairs: 40, Creations: 2000, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 500,
 	},
