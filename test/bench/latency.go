@@ -13,10 +13,10 @@ import (
 // has run for hours has its connections, and its heap has grown.
 const warmUp = 50
 
-// pauseAfter follows each wave, so that it does not compete with what the one
-// before it left to do, its events for instance.
+// pauseAfter is how long a wave has what it has left to do, its events for
+// instance, for itself, before the next one comes.
 func pauseAfter(pods int) time.Duration {
-	return max(30*time.Millisecond, time.Duration(pods)*5*time.Millisecond)
+	return max(80*time.Millisecond, time.Duration(pods)*8*time.Millisecond)
 }
 
 // idleFold is how many times the pods of a measurement are tracked and idle
@@ -126,16 +126,16 @@ func (b *bench) latencyOnce(ctx context.Context, who contender, wave wave, idle 
 	if err := b.warmUp(ctx, node, pods[total:]); err != nil {
 		return nil, fmt.Errorf("%s: %w", who.name, err)
 	}
-	stopped := warmUp
-	for together := range slices.Chunk(pods[:total], wave.Size) {
-		if err := b.cluster.complete(ctx, together...); err != nil {
+	for i := range wave.Times {
+		if i > 0 {
+			time.Sleep(pauseAfter(wave.Size))
+		}
+		if err := b.cluster.complete(ctx, pods[i*wave.Size:(i+1)*wave.Size]...); err != nil {
 			return nil, err
 		}
-		stopped += len(together)
-		if err := node.awaitStopped(ctx, stopped); err != nil {
+		if err := node.awaitStopped(ctx, warmUp+(i+1)*wave.Size); err != nil {
 			return nil, fmt.Errorf("%s: %w", who.name, err)
 		}
-		time.Sleep(pauseAfter(len(together)))
 	}
 	for name, t := range node.all() {
 		if slices.ContainsFunc(pods[total:], func(p *corev1.Pod) bool { return p.Name == name }) {
