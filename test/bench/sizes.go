@@ -43,7 +43,7 @@ var scales = map[string]sizes{
 		Acts: 5, Crowd: 10, Pairs: 8, Creations: 200, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 40,
 	},
 	"default": {
-		Rounds: 5, Burst: 5000, Unowned: 100, Waves: []wave{{1, 100, false}, {100, 3, true}, {1000, 1, false}},
+		Rounds: 5, Burst: 5000, Unowned: 100, Waves: []wave{{1, 130, false}, {100, 3, true}, {1000, 1, false}},
 		Tracked: 10000, Others: 50000, Starts: 4,
 		Reviews: 4000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
 		Acts: 4, Crowd: 10, Pairs: 15, Creations: 300, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 100,

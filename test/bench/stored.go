@@ -81,3 +81,8 @@ func (c *cluster) store(ctx context.Context, pod *corev1.Pod) error {
 	}
 	return askEtcd(ctx, c.etcd, "kv/put", map[string]any{"key": storedKey(pod.Name), "value": value}, nil)
 }
+
+// forget removes the pod from where the API server keeps it.
+func (c *cluster) forget(ctx context.Context, name string) error {
+	return askEtcd(ctx, c.etcd, "kv/deleterange", map[string]any{"key": storedKey(name)}, nil)
+}
