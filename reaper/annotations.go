@@ -29,14 +29,14 @@ func (s *annotationSets) trim(annotations map[string]string) map[string]string {
 	var buffer [8]string
 	keys := buffer[:0]
 	for key := range annotations {
-		if key == corev1.MirrorPodAnnotationKey || strings.HasPrefix(key, essential.AnnotationPrefix) {
+		if key == corev1.MirrorPodAnnotationKey || key == helmHook || strings.HasPrefix(key, essential.AnnotationPrefix) {
 			keys = append(keys, key)
 		}
 	}
 	switch {
 	case len(keys) == 0:
 		return nil
-	case annotations[essential.StoppedAnnotation] != "": // a time: no two pods share that
+	case annotations[essential.StoppedAnnotation] != "", annotations[essential.DueAnnotation] != "": // a time: no two pods share that
 		return pick(annotations, keys)
 	}
 	slices.Sort(keys)

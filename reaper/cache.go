@@ -49,8 +49,8 @@ type trimmer struct {
 	annotations annotationSets
 }
 
-// pod keeps of a pod what deciding, acting and reporting read. Whoever makes
-// them read more must keep more here.
+// pod keeps the fields that decide, apply and report read. If they need another
+// field, keep it here.
 func (t *trimmer) pod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -65,12 +65,14 @@ func (t *trimmer) pod(object any) (any, error) {
 			Name:              pod.Name,
 			UID:               pod.UID,
 			ResourceVersion:   pod.ResourceVersion,
+			CreationTimestamp: pod.CreationTimestamp,
 			DeletionTimestamp: pod.DeletionTimestamp,
 			Annotations:       t.annotations.trim(pod.Annotations),
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 pod.Spec.RestartPolicy,
 			TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds,
+			ActiveDeadlineSeconds:         pod.Spec.ActiveDeadlineSeconds,
 		},
 		Status: corev1.PodStatus{Phase: pod.Status.Phase},
 	}
@@ -90,12 +92,11 @@ func trimStatus(status, trimmed *corev1.PodStatus) {
 		trimmed.ContainerStatuses = trimStatuses(status.ContainerStatuses)
 		trimmed.InitContainerStatuses = trimStatuses(status.InitContainerStatuses)
 		trimmed.EphemeralContainerStatuses = trimStatuses(status.EphemeralContainerStatuses)
+		trimmed.StartTime = status.StartTime
 	}
 	for _, c := range status.Conditions {
-		switch {
-		case c.Type == essential.StoppedCondition,
-			c.Type == corev1.ContainersReady && !waits,
-			c.Type == corev1.AllContainersRestarting:
+		switch c.Type {
+		case essential.OldStoppedCondition, corev1.DisruptionTarget, corev1.AllContainersRestarting:
 			trimmed.Conditions = append(trimmed.Conditions, corev1.PodCondition{
 				Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message, LastTransitionTime: c.LastTransitionTime,
 			})

@@ -5,25 +5,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// metrics are the reaper's own, beside those of controller-runtime.
+// metrics are the reaper's own, next to those of controller-runtime.
 type metrics struct {
-	stopped                    *prometheus.CounterVec
-	repeated, deleted, adopted prometheus.Counter
-	failed                     *prometheus.CounterVec
-	eventsDropped              prometheus.Counter
+	stopped          *prometheus.CounterVec
+	deleted, adopted prometheus.Counter
+	failed           *prometheus.CounterVec
+	eventsDropped    prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer, notices *notices) *metrics {
 	m := &metrics{
 		stopped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "essential_containers_pods_stopped_total",
-			Help: "Pods that were given their terminal phase; phase is Succeeded (their essential containers had completed) " +
+			Help: "Pods that were stopped; phase is Succeeded (their essential containers had completed) " +
 				"or Failed (one had failed for good).",
 		}, []string{"phase"}),
-		repeated: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "essential_containers_stops_repeated_total",
-			Help: "Stops that had to be repeated: the phase did not stay, or containers ran past their grace period.",
-		}),
 		deleted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "essential_containers_pods_deleted_total",
 			Help: "Pods that were deleted.",
@@ -35,7 +31,7 @@ func newMetrics(registerer prometheus.Registerer, notices *notices) *metrics {
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "essential_containers_writes_failed_total",
 			Help: "Writes that the API server refused or did not answer, and that are tried again; " +
-				"action is Adopt, Delay, Stop, StopAgain or Delete.",
+				"action is Adopt, Delay, Stop or Delete.",
 		}, []string{"action"}),
 		eventsDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "essential_containers_events_dropped_total",
@@ -46,17 +42,19 @@ func newMetrics(registerer prometheus.Registerer, notices *notices) *metrics {
 	for _, phase := range []corev1.PodPhase{corev1.PodSucceeded, corev1.PodFailed} {
 		m.stopped.WithLabelValues(string(phase))
 	}
-	for _, action := range []Action{Adopt, Delay, Stop, StopAgain, Delete} {
+	for _, action := range []Action{Adopt, Delay, Stop, Delete} {
 		m.failed.WithLabelValues(action.String())
 	}
-	registerer.MustRegister(m.stopped, m.repeated, m.deleted, m.adopted, m.failed, m.eventsDropped)
+	registerer.MustRegister(m.stopped, m.deleted, m.adopted, m.failed, m.eventsDropped)
 	registerer.MustRegister(warned(notices, "essential_containers_pods_untracked",
 		"Labelled pods in namespaces that opted in that missed admission and are not reaped; on the leader only.",
 		untrackedReason, invalidLabelReason))
+	registerer.MustRegister(warned(notices, "essential_containers_pods_overdue",
+		"Pods that were stopped and have not ended after their grace period; on the leader only.", overdueReason))
 	return m
 }
 
-// warned counts the pods about which a warning with one of the reasons is out.
+// warned is a gauge of the pods that have a warning with one of the reasons.
 func warned(notices *notices, name, help string, reasons ...string) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() (count float64) {
 		for _, reason := range reasons {

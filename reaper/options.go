@@ -12,20 +12,6 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// Strategy is how a pod is stopped.
-type Strategy string
-
-const (
-	// Complete gives the pod the phase Succeeded, so that its Job counts a
-	// success, lets the kubelet end the other containers gracefully, and then
-	// deletes the pod. The scheduler and quota see the pod's resources as free
-	// while its containers are still ending.
-	Complete Strategy = "Complete"
-	// DeleteOnly deletes the pod and writes no status. A Job counts that as a
-	// failure and runs its work again.
-	DeleteOnly Strategy = "Delete"
-)
-
 // LeaseName is the name of the Lease that elects the acting replica.
 const LeaseName = "essential-containers-reaper"
 
@@ -36,7 +22,6 @@ type Options struct {
 	HealthProbeBindAddress  string
 	LeaderElect             bool
 	LeaderElectionNamespace string
-	StopStrategy            Strategy
 	Workers                 int
 	// Defaults are the policies of pods that say nothing themselves.
 	Defaults essential.Policies
@@ -56,9 +41,6 @@ func (o *Options) BindFlags(fs *flag.FlagSet) {
 	fs.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 to switch them off")
 	fs.BoolVar(&o.LeaderElect, "leader-elect", true, "let one replica act at a time")
 	fs.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "where the Lease "+LeaseName+" is kept (default the pod's own namespace)")
-	fs.StringVar((*string)(&o.StopStrategy), "stop-strategy", string(Complete),
-		"how a pod is stopped: Complete sets its phase to Succeeded and deletes it when its containers have ended; "+
-			"Delete only deletes it, and a Job then counts a failure and runs its work again")
 	fs.IntVar(&o.Workers, "workers", 16, "how many pods are handled at the same time")
 	fs.BoolVar(&o.Adopt, "adopt", false,
 		"track labelled pods that missed admission, because they are older than the webhook or it could not be reached;\n"+
@@ -70,9 +52,6 @@ func (o *Options) BindFlags(fs *flag.FlagSet) {
 
 // Validate names the first flag whose value is wrong.
 func (o *Options) Validate() error {
-	if o.StopStrategy != Complete && o.StopStrategy != DeleteOnly {
-		return fmt.Errorf("--stop-strategy: %q is neither %q nor %q", o.StopStrategy, Complete, DeleteOnly)
-	}
 	if o.Workers < 1 || o.Workers > 1000 {
 		return fmt.Errorf("--workers: %d is not between 1 and 1000", o.Workers)
 	}

@@ -15,17 +15,18 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// decider is [decide] with what it needs to know beside the pod.
+// decider calls [decide] with what that needs to know next to the pod.
 type decider struct {
 	rules
-	clock   clock.PassiveClock
-	optedIn func(ctx context.Context, namespace string) bool
+	clock    clock.PassiveClock
+	optedIn  func(ctx context.Context, namespace string) bool
+	backOffs *backOffs
 }
 
 func (d decider) decide(ctx context.Context, pod *corev1.Pod) (Decision, time.Time) {
 	now := d.clock.Now()
 	optedIn := !essential.Tracked(pod) && d.optedIn(ctx, pod.Namespace) // admission has checked the others
-	return decide(pod, optedIn, d.rules, now), now
+	return decide(pod, optedIn, d.backOffs.of(pod, now), d.rules, now), now
 }
 
 // reconciler carries decisions out. The client reads from the trimmed cache and
@@ -56,6 +57,9 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	case err != nil:
 		r.report.failed(decision)
 		return reconcile.Result{}, err
+	}
+	if decision.Action == Stop {
+		r.backOffs.stopped(&pod, now)
 	}
 	r.report.done(ctx, &pod, decision)
 	if decision.At.IsZero() {

@@ -14,10 +14,11 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// Reasons of events beside those of the [essential.StoppedCondition].
+// Reasons of events.
 const (
+	completedReason     = "EssentialContainerCompleted"
 	delayedReason       = "StopDelayed"
-	repeatedReason      = "StopRepeated"
+	overdueReason       = "StopOverdue"
 	adoptedReason       = "Adopted"
 	untrackedReason     = "Untracked"
 	invalidLabelReason  = "InvalidLabel"
@@ -46,16 +47,15 @@ func invalidPolicy(errs field.ErrorList) Warning {
 	return Warning{invalidPolicyReason, "The operator's default is in force instead: " + errs.ToAggregate().Error()}
 }
 
-func failedIgnored(by essential.End) Warning {
-	return Warning{failedReason, fmt.Sprintf("%s and is not restarted; the pod's other containers go on (%s: %s)",
-		by, essential.OnFailureAnnotation, essential.OnFailureIgnore)}
+func failureIgnored(outcome essential.Outcome) Warning {
+	return Warning{essential.FailedReason, fmt.Sprintf("%s and is not restarted; the pod's other containers keep running (%s: %s)",
+		outcome.Because, essential.OnFailureAnnotation, essential.OnFailureIgnore)}
 }
 
-func withoutEffect(because string) Warning {
-	return Warning{repeatedReason, "The pod was stopped, but " + because + "; stopping it again until that lasts. Is the kubelet of its node at work?"}
-}
+var overdue = Warning{overdueReason, "The pod was stopped, but has not ended after its grace period. " +
+	"Check the kubelet of its node, and that the API server can reach the webhook: until it does, the kubelet cannot report the end"}
 
-// reporter tells people and Prometheus what was done, after it was done.
+// reporter emits events and counts, after the write has succeeded.
 type reporter struct {
 	events  events.EventRecorder
 	metrics *metrics
@@ -73,19 +73,16 @@ func (r *reporter) done(ctx context.Context, pod *corev1.Pod, d Decision) {
 		logger.Info("Adopted pod", "tracked", d.Tracked)
 	case Delay:
 		r.tell(pod, eventType(d.Phase), delayedReason, stoppingAction,
-			fmt.Sprintf("%s; stopping the pod's other containers in %s", d.Because, d.Policies.StopDelay))
-		logger.Info("Delayed the stop of a pod", "because", d.Because, "delay", d.Policies.StopDelay.String())
+			fmt.Sprintf("%s; stopping the pod's other containers in %s%s", d.Because, d.Delay, whyDelayed(d)))
+		logger.Info("Delayed the stop of a pod", "because", d.Because, "delay", d.Delay.String())
 	case Stop:
 		r.metrics.stopped.WithLabelValues(string(d.Phase)).Inc()
 		r.tell(pod, eventType(d.Phase), reasonOf(d.Phase), stoppingAction,
 			d.Because+"; stopping the pod's other containers, "+afterStop(d))
 		logger.Info("Stopped pod", "because", d.Because, "phase", d.Phase)
-	case StopAgain:
-		r.metrics.repeated.Inc()
-		logger.Info("Stopped pod again", "because", d.Because, "phase", d.Phase)
 	case Delete:
 		r.metrics.deleted.Inc()
-		if d.Because != "" { // no stop has told why
+		if d.Because != "" { // no stop, so no event yet
 			r.tell(pod, eventType(d.Phase), reasonOf(d.Phase), deletingAction, d.Because+"; deleting the pod")
 		}
 		logger.Info("Deleted pod", "because", d.Because)
@@ -130,7 +127,22 @@ func eventType(phase corev1.PodPhase) string {
 	return corev1.EventTypeNormal
 }
 
-// afterStop says what happens to the pod once its containers have ended.
+func reasonOf(phase corev1.PodPhase) string {
+	if phase == corev1.PodFailed {
+		return essential.FailedReason
+	}
+	return completedReason
+}
+
+// whyDelayed explains a delay that is not the pod's own.
+func whyDelayed(d Decision) string {
+	if d.Delay <= d.Policies.StopDelay {
+		return ""
+	}
+	return ", because its owner's pods complete too often (back-off)"
+}
+
+// afterStop describes what happens to the pod once its containers have ended.
 func afterStop(d Decision) string {
 	switch retention := d.Policies.Retention; {
 	case d.Phase == corev1.PodFailed:
@@ -138,7 +150,7 @@ func afterStop(d Decision) string {
 	case retention == essential.Forever:
 		return "the pod is kept"
 	case retention > 0:
-		return fmt.Sprintf("the pod is deleted %s after the stop", retention)
+		return fmt.Sprintf("the pod is deleted %s after they have ended", retention)
 	default:
 		return "the pod is deleted once they have ended"
 	}

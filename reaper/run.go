@@ -111,8 +111,9 @@ func addController(m manager.Manager, o Options, outbox *outbox, report *reporte
 		o.Clock = clock.RealClock{}
 	}
 	decider := decider{
-		rules: rules{strategy: o.StopStrategy, defaults: o.Defaults, adopt: o.Adopt},
-		clock: o.Clock,
+		rules:    rules{defaults: o.Defaults, adopt: o.Adopt},
+		clock:    o.Clock,
+		backOffs: newBackOffs(),
 		optedIn: func(ctx context.Context, namespace string) bool {
 			return m.GetCache().Get(ctx, client.ObjectKey{Name: namespace}, namespaceMetadata()) == nil
 		},

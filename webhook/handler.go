@@ -1,8 +1,9 @@
-// Package webhook is admission for those who label pods. One webhook mutates
-// pods: it checks that the label names containers that exist and that the policy
-// annotations can be read, rejects the pod if not, and adds the tracking
-// annotation. The other validates workloads by the same rules, applied to their
-// template of pods. Neither calls an API or keeps state.
+// Package webhook answers admission reviews. One webhook mutates pods at creation:
+// it checks that the label names containers that exist and that the policy
+// annotations can be read, rejects the pod if not, and adds the tracking annotation.
+// One mutates the status of a tracked pod that fails: it decides the pod's phase.
+// One validates workloads by the rules for pods, applied to their pod template.
+// None calls an API or keeps state.
 package webhook
 
 import (
@@ -20,6 +21,7 @@ import (
 // Where the server of [Run] answers admission reviews.
 const (
 	PodsPath      = "/mutate-pods"        // of pods
+	StatusesPath  = "/mutate-pod-status"  // of a pod's status
 	WorkloadsPath = "/validate-workloads" // of what creates pods from a template
 )
 
@@ -29,12 +31,13 @@ const maxText = 1024
 
 // endpoint is what is reviewed on one path, and how.
 type endpoint struct {
-	resource   string                  // value of the metrics' label
-	kinds      []kind                  // all others are refused
-	operations []admissionv1.Operation // those in which there is something to decide
-	decide     func(*request, essential.Policies) verdict
-	untouched  outcome   // the result of admitting an object as it is
-	results    []outcome // every one
+	resource    string                  // value of the metrics' label
+	kinds       []kind                  // all others are refused
+	subResource string                  // in which there is something to decide
+	operations  []admissionv1.Operation // likewise
+	decide      func(*request, essential.Policies) answer
+	untouched   outcome   // the result of admitting an object as it is
+	results     []outcome // every one
 }
 
 var endpoints = map[string]*endpoint{
@@ -42,15 +45,26 @@ var endpoints = map[string]*endpoint{
 		resource:   "pods",
 		kinds:      podKinds,
 		operations: []admissionv1.Operation{admissionv1.Create},
-		decide:     func(r *request, defaults essential.Policies) verdict { return mutate(r.Object, defaults) },
+		decide:     func(r *request, defaults essential.Policies) answer { return mutate(r.Object, defaults) },
 		untouched:  untracked,
 		results:    []outcome{tracked, native, fallback, untracked, denied, malformed, failed},
+	},
+	StatusesPath: {
+		resource:    "pods/status",
+		kinds:       podKinds,
+		subResource: "status",
+		operations:  []admissionv1.Operation{admissionv1.Update},
+		decide: func(r *request, defaults essential.Policies) answer {
+			return decidePhase(r.Object, r.OldObject, defaults)
+		},
+		untouched: unchanged,
+		results:   []outcome{succeeded, explained, kept, unchanged, malformed, failed},
 	},
 	WorkloadsPath: {
 		resource:   "workloads",
 		kinds:      workloadKinds,
 		operations: []admissionv1.Operation{admissionv1.Create, admissionv1.Update},
-		decide: func(r *request, defaults essential.Policies) verdict {
+		decide: func(r *request, defaults essential.Policies) answer {
 			return validate(r.kind, r.Object, r.OldObject, defaults)
 		},
 		untouched: allowed,
@@ -58,7 +72,7 @@ var endpoints = map[string]*endpoint{
 	},
 }
 
-// NewHandlers returns the handlers of [PodsPath] and [WorkloadsPath], which
+// NewHandlers returns the handlers of [PodsPath], [StatusesPath] and [WorkloadsPath], which
 // answer AdmissionReview v1 requests. A request that is no review of what the
 // path is for gets an HTTP error with one line of text: unlike an admission
 // answer, that cannot be taken for a decision about an object.
@@ -105,7 +119,7 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request) outcome {
 		http.Error(w, refused.reason, refused.status)
 		return malformed
 	}
-	result, v := h.untouched, verdict{}
+	result, v := h.untouched, answer{}
 	if request.kind != nil {
 		v = h.decide(request, h.defaults)
 		result = h.outcome(&v)
@@ -123,19 +137,19 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request) outcome {
 	return result
 }
 
-func (e *endpoint) outcome(v *verdict) outcome {
+func (e *endpoint) outcome(v *answer) outcome {
 	switch {
 	case len(v.denial) > 0:
 		return denied
-	case v.tracked != "":
-		return v.tracked
+	case v.result != "":
+		return v.result
 	}
 	return e.untouched
 }
 
 // log tells a denial, and at verbosity 1 every decision. Nobody has validated
 // the names yet either.
-func log(r *http.Request, request *request, result outcome, v *verdict) {
+func log(r *http.Request, request *request, result outcome, v *answer) {
 	logger := logr.FromContextOrDiscard(r.Context())
 	if result != denied {
 		logger = logger.V(1)

@@ -14,6 +14,10 @@ const (
 	native    outcome = "native"
 	fallback  outcome = "fallback"
 	untracked outcome = "untracked"
+	succeeded outcome = "succeeded"
+	explained outcome = "explained"
+	kept      outcome = "kept"
+	unchanged outcome = "unchanged"
 	allowed   outcome = "allowed"
 	denied    outcome = "denied"
 	malformed outcome = "malformed"
@@ -29,16 +33,19 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "essential_containers_admission_requests_total",
-			Help: "Admission requests by resource (pods or workloads) and result: " +
+			Help: "Admission requests by resource (pods, pods/status or workloads) and result: " +
 				"tracked (pod admitted with the tracking annotation), native (the same, in mode Native), " +
 				"fallback (the same, in mode Reap although the operator's default is Native), untracked (pod admitted without), " +
+				"succeeded (Failed pod whose essential containers had completed: its phase became Succeeded), " +
+				"explained (pod stopped as Failed: its reason names the container), kept (the kubelet repeated its Failed), " +
+				"unchanged (other Failed pod), " +
 				"allowed (workload admitted), denied (the label or a policy annotation is wrong), " +
 				"malformed (no readable review of such an object: HTTP 4xx), failed (a fault of the webhook: HTTP 500).",
 		}, []string{"resource", "result"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "essential_containers_admission_duration_seconds",
 			Help: "Time to read, judge and answer one admission request, in seconds, whatever its result, " +
-				"by resource (pods or workloads).",
+				"by resource (pods, pods/status or workloads).",
 			Buckets: prometheus.ExponentialBuckets(0.00005, 4, 9), // 50 µs to 3.3 s; the API server waits 5 s
 		}, []string{"resource"}),
 	}

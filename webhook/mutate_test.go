@@ -20,51 +20,51 @@ func TestMutate(t *testing.T) {
 	foreign := map[string]string{"team": "reports"}
 	for name, tt := range map[string]struct {
 		pod  *podBuilder
-		want verdict // without denial
+		want answer // without denial
 		deny []string
 	}{
 		"a name of a regular container is tracked": {
 			pod: aPod("main", "proxy").label("main").annotate(foreign),
-			want: verdict{tracked: tracked, operations: []operation{
+			want: answer{tracked: tracked, operations: []operation{
 				{Op: "add", Path: trackedPath, Value: "main"}}},
 		},
 		"a pod without annotations gets the map": {
 			pod: aPod("main", "proxy").label("main"),
-			want: verdict{tracked: tracked, operations: []operation{
+			want: answer{tracked: tracked, operations: []operation{
 				{Op: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
 		},
 		"an empty map of annotations is kept": {
 			pod: aPod("main", "proxy").label("main").annotate(map[string]string{}),
-			want: verdict{tracked: tracked, operations: []operation{
+			want: answer{tracked: tracked, operations: []operation{
 				{Op: "add", Path: trackedPath, Value: "main"}}},
 		},
 		"annotations that are null become a map": {
 			pod: aPod("main", "proxy").label("main").annotate(nil),
-			want: verdict{tracked: tracked, operations: []operation{
+			want: answer{tracked: tracked, operations: []operation{
 				{Op: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
 		},
 		"several names are joined by commas in their order": {
 			pod: aPod("a", "b", "c").label("c_a").annotate(foreign),
-			want: verdict{tracked: tracked, operations: []operation{
+			want: answer{tracked: tracked, operations: []operation{
 				{Op: "add", Path: trackedPath, Value: "c,a"}}},
 		},
 		"a tracking annotation that the user brought is overwritten": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "proxy"),
-			want: verdict{tracked: tracked, operations: []operation{
+			want: answer{tracked: tracked, operations: []operation{
 				{Op: "replace", Path: trackedPath, Value: "main"}}},
 		},
 		"an empty tracking annotation is overwritten": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, ""),
-			want: verdict{tracked: tracked, operations: []operation{
+			want: answer{tracked: tracked, operations: []operation{
 				{Op: "replace", Path: trackedPath, Value: "main"}}},
 		},
 		"the right tracking annotation stays": {
 			pod:  aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "main"),
-			want: verdict{tracked: tracked},
+			want: answer{tracked: tracked},
 		},
 		"a stop that the user brought is removed": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.StoppedAnnotation, "2026-01-05T02:00:00Z"),
-			want: verdict{tracked: tracked, operations: []operation{
+			want: answer{tracked: tracked, operations: []operation{
 				{Op: "add", Path: trackedPath, Value: "main"},
 				{Op: "remove", Path: stoppedPath}}},
 		},
@@ -100,14 +100,14 @@ func TestMutate(t *testing.T) {
 		},
 		"the only container of the pod has nothing to stop": {
 			pod: aPod("main").init("setup").label("main").annotate(foreign),
-			want: verdict{tracked: tracked,
+			want: answer{tracked: tracked,
 				operations: []operation{{Op: "add", Path: trackedPath, Value: "main"}},
 				warnings:   []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
 		},
 		"right policies stay as they are": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "main").
 				annotated(essential.CompletionAnnotation, "All").annotated(essential.RetentionAnnotation, "Forever"),
-			want: verdict{tracked: tracked},
+			want: answer{tracked: tracked},
 		},
 		"a wrong policy is denied, without a patch": {
 			pod:  aPod("main", "proxy").label("main").annotated(essential.StopDelayAnnotation, "10"),
@@ -115,7 +115,7 @@ func TestMutate(t *testing.T) {
 		},
 		"a mistyped annotation is tracked with a warning, beside that of the only container": {
 			pod: aPod("main").label("main").annotated("essential-containers/retantion", "1h"),
-			want: verdict{tracked: tracked,
+			want: answer{tracked: tracked,
 				operations: []operation{{Op: "add", Path: trackedPath, Value: "main"}},
 				warnings: []string{
 					`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`,
@@ -123,21 +123,21 @@ func TestMutate(t *testing.T) {
 		},
 		"a native sidecar is an init container: main is the only one": {
 			pod: aPod("main").init("mesh").label("main").annotated(essential.TrackedAnnotation, "main"),
-			want: verdict{tracked: tracked,
+			want: answer{tracked: tracked,
 				warnings: []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
 		},
 		"a sidecar that was injected since the first call": {
 			pod:  aPod("main", "injected").label("main").annotated(essential.TrackedAnnotation, "main"),
-			want: verdict{tracked: tracked},
+			want: answer{tracked: tracked},
 		},
 		"a mirror pod is not tracked, whatever its label": {
 			pod:  aPod("main", "proxy").label("mian").annotated(mirrorKey, "hash"),
-			want: verdict{warnings: []string{`metadata.labels[essential-containers]: ignored: the API cannot stop a static pod`}},
+			want: answer{warnings: []string{`metadata.labels[essential-containers]: ignored: the API cannot stop a static pod`}},
 		},
 		"a mirror pod loses the annotations that it brought": {
 			pod: aPod("main", "proxy").label("main").annotated(mirrorKey, "hash").
 				annotated(essential.TrackedAnnotation, "main").annotated(essential.StoppedAnnotation, ""),
-			want: verdict{
+			want: answer{
 				operations: []operation{{Op: "remove", Path: trackedPath}, {Op: "remove", Path: stoppedPath}},
 				warnings:   []string{`metadata.labels[essential-containers]: ignored: the API cannot stop a static pod`}},
 		},
@@ -146,7 +146,7 @@ func TestMutate(t *testing.T) {
 		},
 		"a pod without the label loses the annotations that it brought": {
 			pod: aPod("main", "proxy").annotated(essential.TrackedAnnotation, "main").annotated(essential.StoppedAnnotation, "x"),
-			want: verdict{operations: []operation{
+			want: answer{operations: []operation{
 				{Op: "remove", Path: trackedPath}, {Op: "remove", Path: stoppedPath}}},
 		},
 	} {
@@ -160,8 +160,8 @@ func TestMutate(t *testing.T) {
 				t.Errorf("denial (-want +got):\n%s", diff)
 			}
 			got.denial = nil
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(verdict{}), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("verdict (-want +got):\n%s", diff)
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(answer{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -197,8 +197,8 @@ func TestMutateTouchesOnlyOurAnnotationsAndOnlyOnce(t *testing.T) {
 			}
 			second := mutate(decodePod(t, after), essential.DefaultPolicies())
 			first.operations = nil
-			if diff := cmp.Diff(first, second, cmp.AllowUnexported(verdict{}), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("verdict of the second call (-want +got):\n%s", diff)
+			if diff := cmp.Diff(first, second, cmp.AllowUnexported(answer{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("answer of the second call (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
@@ -68,23 +70,40 @@ func quoted(names []string) string {
 }
 
 // convert returns the operations that turn every container that is not essential
-// into a native sidecar, whole and in order, behind the pod's init containers:
-// those ran before it, too. Where there is nothing left to convert there are none.
-func convert(p *object, essentials []string) (operations []operation) {
+// into a native sidecar, as it came and in order, behind the pod's init
+// containers: they end before it starts, as they did. There are none if there is
+// nothing left to convert.
+func convert(p *object, essentials []string) (operations []jsonpatch.Operation) {
 	const regular, initial = "/spec/containers/", "/spec/initContainers"
+	add := func(op, path string, value any) {
+		operations = append(operations, jsonpatch.NewOperation(op, path, value))
+	}
 	moved, next := 0, len(p.Spec.InitContainers)
 	for i := range p.Spec.Containers {
-		if slices.Contains(essentials, p.Spec.Containers[i].Name) {
+		c := &p.Spec.Containers[i]
+		if slices.Contains(essentials, c.Name) {
 			continue
 		}
 		if next == 0 {
-			operations = append(operations, operation{Op: "add", Path: initial, Value: []any{}})
+			add("add", initial, []any{})
 		}
-		operations = append(operations,
-			operation{Op: "move", From: regular + strconv.Itoa(i-moved), Path: initial + "/-"},
-			operation{Op: "add", Path: initial + "/" + strconv.Itoa(next) + "/restartPolicy", Value: corev1.ContainerRestartPolicyAlways})
+		add("remove", regular+strconv.Itoa(i-moved), nil)
+		add("add", initial+"/-", c.raw)
+		add("add", initial+"/"+strconv.Itoa(next)+"/restartPolicy", corev1.ContainerRestartPolicyAlways)
 		moved++
 		next++
 	}
 	return operations
+}
+
+// hooksBeforeMain warns of containers whose postStart hook runs before the
+// essential containers start, because they become native sidecars.
+func hooksBeforeMain(path *field.Path, p *object, essentials []string) (warnings []string) {
+	for i := range p.Spec.Containers {
+		if c := &p.Spec.Containers[i]; c.Lifecycle.PostStart != nil && !slices.Contains(essentials, c.Name) && len(warnings) < maxListed {
+			warnings = append(warnings, fmt.Sprintf("%s: in mode %s the postStart hook of container %q has to end before %s starts: it must not wait for it",
+				essential.LabelPath(path), essential.ModeNative, shorten(c.Name), quoted(essentials)))
+		}
+	}
+	return warnings
 }

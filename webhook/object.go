@@ -1,6 +1,10 @@
 package webhook
 
 import (
+	"bytes"
+	"encoding/json"
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -10,28 +14,87 @@ import (
 )
 
 // object is what admission reads of a pod, of a template of pods, and of a
-// workload around one: they have one outline. Decoding skips the rest, so that
-// fields newer than the API library cost nothing, and nothing is ever encoded
-// again.
+// workload around one, which have one outline. Other fields are skipped: those
+// newer than the API library cost nothing.
 type object struct {
 	Metadata struct {
-		GenerateName string            `json:"generateName"`
-		Labels       map[string]string `json:"labels"`
-		Annotations  map[string]string `json:"annotations"`
+		GenerateName               string            `json:"generateName"`
+		Labels                     map[string]string `json:"labels"`
+		Annotations                map[string]string `json:"annotations"`
+		DeletionTimestamp          *metav1.Time      `json:"deletionTimestamp"`
+		DeletionGracePeriodSeconds *int64            `json:"deletionGracePeriodSeconds"`
 	} `json:"metadata"`
 	Spec struct {
-		Containers     []container          `json:"containers"` // of pods and their templates, as the next two
-		InitContainers []container          `json:"initContainers"`
-		RestartPolicy  corev1.RestartPolicy `json:"restartPolicy"`
-		Template       *object              `json:"template"`    // of workloads and of a CronJob's jobTemplate
-		JobTemplate    *object              `json:"jobTemplate"` // of a CronJob
+		Containers            []container          `json:"containers"` // of pods and their templates, as the next two
+		InitContainers        []container          `json:"initContainers"`
+		RestartPolicy         corev1.RestartPolicy `json:"restartPolicy"`
+		ActiveDeadlineSeconds *int64               `json:"activeDeadlineSeconds"` // of pods, and of Jobs as the next two
+		PodReplacementPolicy  *string              `json:"podReplacementPolicy"`
+		PodFailurePolicy      *struct{}            `json:"podFailurePolicy"`
+		Template              *object              `json:"template"`    // of workloads and of a CronJob's jobTemplate
+		JobTemplate           *object              `json:"jobTemplate"` // of a CronJob
 	} `json:"spec"`
+	Status corev1.PodStatus `json:"status"` // of pods
 }
 
 type container struct {
 	Name               string                         `json:"name"`
 	RestartPolicy      *corev1.ContainerRestartPolicy `json:"restartPolicy"`
 	RestartPolicyRules []corev1.ContainerRestartRule  `json:"restartPolicyRules"`
+	LivenessProbe      *struct{}                      `json:"livenessProbe"`
+	StartupProbe       *struct{}                      `json:"startupProbe"`
+	ResizePolicy       []corev1.ContainerResizePolicy `json:"resizePolicy"`
+	Lifecycle          struct {
+		PostStart *struct{} `json:"postStart"`
+	} `json:"lifecycle"`
+
+	raw json.RawMessage // as it came
+}
+
+// UnmarshalJSON also keeps the container as it came.
+func (c *container) UnmarshalJSON(raw []byte) error {
+	type plain container
+	if err := json.Unmarshal(raw, (*plain)(c)); err != nil {
+		return err
+	}
+	c.raw = bytes.Clone(raw)
+	return nil
+}
+
+// restarter returns the field for which the kubelet may restart the container
+// while it runs, empty if there is none.
+func (c *container) restarter() string {
+	restarts := func(p corev1.ContainerResizePolicy) bool { return p.RestartPolicy == corev1.RestartContainer }
+	switch {
+	case c.LivenessProbe != nil:
+		return "livenessProbe"
+	case c.StartupProbe != nil:
+		return "startupProbe"
+	case slices.ContainsFunc(c.ResizePolicy, restarts):
+		return "resizePolicy " + string(corev1.RestartContainer)
+	}
+	return ""
+}
+
+// pod returns what decides the outcome of a pod.
+func (o *object) pod() *corev1.Pod {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Annotations:                o.Metadata.Annotations,
+			DeletionTimestamp:          o.Metadata.DeletionTimestamp,
+			DeletionGracePeriodSeconds: o.Metadata.DeletionGracePeriodSeconds,
+		},
+		Spec: corev1.PodSpec{
+			RestartPolicy:         o.Spec.RestartPolicy,
+			ActiveDeadlineSeconds: o.Spec.ActiveDeadlineSeconds,
+			Containers:            make([]corev1.Container, len(o.Spec.Containers)),
+		},
+		Status: o.Status,
+	}
+	for i, c := range o.Spec.Containers {
+		pod.Spec.Containers[i] = corev1.Container{Name: c.Name, RestartPolicy: c.RestartPolicy, RestartPolicyRules: c.RestartPolicyRules}
+	}
+	return pod
 }
 
 // label returns the value of the label. The object may be nil.
@@ -59,8 +122,8 @@ func names(containers []container) []string {
 	return out
 }
 
-// The ways from an object to what it says about pods. Each returns nil where
-// the way ends early, for an object that is nil too.
+// The ways from an object to its pod template and to its Job's specification. Each
+// returns nil if there is none, also for an object that is nil.
 
 func (o *object) self() *object { return o }
 
@@ -75,7 +138,14 @@ func (o *object) templateOfJobs() *object {
 	if o == nil {
 		return nil
 	}
-	return o.Spec.JobTemplate.template()
+	return o.jobTemplate().template()
+}
+
+func (o *object) jobTemplate() *object {
+	if o == nil {
+		return nil
+	}
+	return o.Spec.JobTemplate
 }
 
 // kind is a kind of object that is reviewed.
@@ -83,8 +153,9 @@ type kind struct {
 	schema.GroupVersion
 	resource string
 	kind     string
-	pods     func(*object) *object // what the object says about pods; may return nil
+	pods     func(*object) *object // the pod or its template; may return nil
 	path     *field.Path           // of that; nil: it is the object
+	job      func(*object) *object // what has a Job's specification; nil: nothing has
 }
 
 var (
@@ -96,15 +167,15 @@ var (
 	inJobSpec = field.NewPath("spec", "jobTemplate", "spec", "template")
 
 	podKinds = []kind{
-		{core, "pods", "Pod", (*object).self, nil},
+		{core, "pods", "Pod", (*object).self, nil, nil},
 	}
 	workloadKinds = []kind{
-		{batch, "jobs", "Job", (*object).template, inSpec},
-		{batch, "cronjobs", "CronJob", (*object).templateOfJobs, inJobSpec},
-		{apps, "deployments", "Deployment", (*object).template, inSpec},
-		{apps, "replicasets", "ReplicaSet", (*object).template, inSpec},
-		{apps, "statefulsets", "StatefulSet", (*object).template, inSpec},
-		{apps, "daemonsets", "DaemonSet", (*object).template, inSpec},
+		{batch, "jobs", "Job", (*object).template, inSpec, (*object).self},
+		{batch, "cronjobs", "CronJob", (*object).templateOfJobs, inJobSpec, (*object).jobTemplate},
+		{apps, "deployments", "Deployment", (*object).template, inSpec, nil},
+		{apps, "replicasets", "ReplicaSet", (*object).template, inSpec, nil},
+		{apps, "statefulsets", "StatefulSet", (*object).template, inSpec, nil},
+		{apps, "daemonsets", "DaemonSet", (*object).template, inSpec, nil},
 	}
 )
 

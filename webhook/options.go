@@ -41,8 +41,8 @@ type Options struct {
 	// told to end: as long as others may take to learn that the pod has left the
 	// Service.
 	ShutdownDelay time.Duration
-	// Defaults are the policies of pods that say nothing themselves: their mode,
-	// and as far as the mode depends on the reaper's, those that it goes by.
+	// Defaults are the policies of pods without annotations of their own. Those that
+	// the reaper has too must agree with its own.
 	Defaults essential.Policies
 }
 
@@ -62,7 +62,7 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 			"certificate covers it; empty: not checked")
 	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay", 5*time.Second,
 		"`time` to go on serving after SIGTERM, no longer ready, so that endpoints can be withdrawn")
-	o.Defaults.BindFlags(flags, essential.CompletionAnnotation, essential.StopDelayAnnotation, essential.ModeAnnotation)
+	o.Defaults.BindFlags(flags, essential.CompletionAnnotation, essential.OnFailureAnnotation, essential.StopDelayAnnotation, essential.ModeAnnotation)
 }
 
 // Validate returns an error that names each flag whose value cannot be used,

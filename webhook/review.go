@@ -109,7 +109,7 @@ func (e *endpoint) check(r *review) *refusal {
 	case i < 0:
 		return refuse(http.StatusBadRequest, "the request must be about %s, not %q of %q",
 			e.list(), resource.Resource, schema.GroupVersion{Group: resource.Group, Version: resource.Version})
-	case r.Request.SubResource != "" || !slices.Contains(e.operations, r.Request.Operation):
+	case r.Request.SubResource != e.subResource || !slices.Contains(e.operations, r.Request.Operation):
 		return nil
 	case !e.kinds[i].isKind(object):
 		return refuse(http.StatusBadRequest, "the object must be a %s of %s, not %q of %q",
@@ -131,7 +131,7 @@ func (e *endpoint) list() string {
 }
 
 // encode returns the body of the review that answers the request uid.
-func (v *verdict) encode(uid types.UID) ([]byte, error) {
+func (v *answer) encode(uid types.UID) ([]byte, error) {
 	response := &admissionv1.AdmissionResponse{UID: uid, Allowed: len(v.denial) == 0, Warnings: v.warnings}
 	if !response.Allowed {
 		// No Details: beside them, kubectl drops the message and with it the

@@ -2,39 +2,119 @@ package webhook
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // validate decides about a workload that is created, or updated from old (else
-// nil), by its template of pods: whoever applies it sees a mistake at once, while
-// the denial of a pod reaches nobody but the pod's controller.
-func validate(k *kind, workload, old *object, defaults essential.Policies) verdict {
+// nil), by its pod template: the user who applies it sees a mistake at once, while
+// the denial of a pod reaches only the pod's controller.
+func validate(k *kind, workload, old *object, defaults essential.Policies) answer {
 	template := k.pods(workload)
 	if _, labelled := template.label(); !labelled {
-		return verdict{}
+		return answer{warnings: misplaced(k, workload, template)}
 	}
 	_, v := judge(k.path, template, defaults)
-	v.tracked = "" // its pods will be
-	for _, key := range []string{essential.TrackedAnnotation, essential.StoppedAnnotation} {
+	v.result = "" // that of its pods
+	for _, key := range essential.OwnAnnotations {
 		if _, brought := template.Metadata.Annotations[key]; brought {
 			v.warnings = append(v.warnings, fmt.Sprintf("%s: ignored: only the webhook and the reaper write it",
-				k.path.Child("metadata", "annotations").Key(key)))
+				essential.AnnotationPath(k.path, key)))
 		}
+	}
+	v.warnings = append(v.warnings, misplaced(k, workload, template)...)
+	if k.job != nil {
+		v.warnings = append(v.warnings, aboutJob(k, k.job(workload), template, defaults)...)
 	}
 	_, before := judge(k.path, k.pods(old), defaults)
 	v.forgive(before.denial)
 	return v
 }
 
-// forgive turns the denial into warnings if all of it was wrong before. A
-// workload that is older than the webhook must still be scaled (a Deployment
-// scales its old ReplicaSets down to replace them by right ones), and be deleted
-// (which may take an update that removes a finalizer).
-func (v *verdict) forgive(before field.ErrorList) {
+// aboutJob warns of what a Job's own fields mean for pods with sidecars.
+func aboutJob(k *kind, job, template *object, defaults essential.Policies) (warnings []string) {
+	if job == nil {
+		return nil
+	}
+	spec := k.path.Root().Child("spec")
+	if k.path != inSpec {
+		spec = inJobSpec.Root().Child("jobTemplate", "spec")
+	}
+	warn := func(path *field.Path, text string) { warnings = append(warnings, fmt.Sprintf("%s: %s", path, text)) }
+	if template.Spec.RestartPolicy == corev1.RestartPolicyOnFailure && len(template.Spec.Containers)+len(template.Spec.InitContainers) > 1 {
+		warn(k.path.Child("spec", "restartPolicy"),
+			"under OnFailure the Job counts the restarts of every container, sidecars included, and fails at its backoffLimit; Never does not")
+	}
+	if job.Spec.PodReplacementPolicy == nil && job.Spec.PodFailurePolicy == nil {
+		warn(spec.Child("podReplacementPolicy"),
+			"choose Failed: otherwise a pod that is deleted (a drained node, preemption) while its sidecars end is counted as failed at once, and its work runs again")
+	}
+	policies, _ := defaults.Override(nil, template.Metadata.Annotations)
+	if job.Spec.ActiveDeadlineSeconds != nil && policies.StopDelay > 0 {
+		warn(spec.Child("activeDeadlineSeconds"),
+			fmt.Sprintf("the Job's deadline does not wait for the stop-delay of %s: the Job fails if it passes before its pods have ended", policies.StopDelay))
+	}
+	return warnings
+}
+
+// misplaced warns of a label or a policy that the user has written where it has no
+// effect.
+func misplaced(k *kind, workload, template *object) (warnings []string) {
+	isOurs := func(key string) bool {
+		return key == essential.Label || strings.HasPrefix(key, essential.AnnotationPrefix)
+	}
+	warn := func(path *field.Path, key string, where *field.Path) {
+		if len(warnings) < maxListed {
+			warnings = append(warnings, fmt.Sprintf("%s: has no effect: write it to %s", path.Key(shorten(key)), where))
+		}
+	}
+	labels, annotations := k.path.Child("metadata", "labels"), k.path.Child("metadata", "annotations")
+	look := func(parent *field.Path, o *object) {
+		if o == nil {
+			return
+		}
+		for _, key := range slices.Sorted(maps.Keys(o.Metadata.Labels)) {
+			switch _, there := template.label(); {
+			case key == essential.Label && o != template && !there:
+				warn(parent.Child("metadata", "labels"), key, labels)
+			case key != essential.Label && isOurs(key) && (o != template || !there): // judge warns of those of a labelled template
+				warn(parent.Child("metadata", "labels"), key, annotations)
+			}
+		}
+		for _, key := range slices.Sorted(maps.Keys(o.Metadata.Annotations)) {
+			switch {
+			case key == essential.Label:
+				warn(parent.Child("metadata", "annotations"), key, labels)
+			case isOurs(key) && o != template && !hasAnnotation(template, key):
+				warn(parent.Child("metadata", "annotations"), key, annotations)
+			}
+		}
+	}
+	look(nil, workload)
+	look(field.NewPath("spec", "jobTemplate"), workload.jobTemplate())
+	look(k.path, template)
+	return warnings
+}
+
+func hasAnnotation(o *object, key string) bool {
+	if o == nil {
+		return false
+	}
+	_, ok := o.Metadata.Annotations[key]
+	return ok
+}
+
+// forgive turns the denial into warnings if the old workload had the same errors.
+// It must still be possible to scale a workload that is older than the webhook (a
+// Deployment scales its old ReplicaSets down), and to delete it (an update may have
+// to remove a finalizer).
+func (v *answer) forgive(before field.ErrorList) {
 	texts := make([]string, len(v.denial))
 	for i, err := range v.denial {
 		if !slices.ContainsFunc(before, func(b *field.Error) bool { return b.Error() == err.Error() }) {

@@ -1,10 +1,9 @@
-// Package essential is the contract between the people who label pods, the
-// webhook and the reaper: the keys, how they are read, and the facts about a
-// pod that both sides must agree on. It does no I/O.
+// Package essential is the contract between users who label pods, the webhook
+// and the reaper: the keys, how they are read, and the facts about a pod that
+// webhook and reaper must agree on. It does no I/O.
 package essential
 
-// The keys of the contract. A key that is written by the webhook or the reaper
-// is never taken from a user: see [Label] for the one that users write.
+// The keys of the contract.
 const (
 	// Label on a pod names its essential containers: one container name, or
 	// several joined by [NameSeparator].
@@ -20,19 +19,17 @@ const (
 	AnnotationPrefix = Label + "/"
 
 	// TrackedAnnotation holds the essential containers' names, joined by
-	// [TrackedSeparator]. Written by the webhook when it has checked them; the
-	// reaper looks at no pod without it.
+	// [TrackedSeparator]. The webhook writes it when it has checked them, or the
+	// reaper when it adopts a pod.
 	TrackedAnnotation = AnnotationPrefix + "tracked"
 
-	// StoppedAnnotation holds the RFC 3339 time of the latest stop. Written by
-	// the reaper in the request that sets the terminal phase: the kubelet
-	// treats a change of the status alone as something to overwrite, and only
-	// an annotation that changes with it makes it read the whole pod again.
-	StoppedAnnotation = AnnotationPrefix + "stopped"
+	// DueAnnotation holds a [Record]: the outcome for which the pod is stopped
+	// when its stop-delay is over, and when the delay began. The reaper writes it.
+	DueAnnotation = AnnotationPrefix + "due"
 
-	// StoppedCondition is the type of the pod condition that tells people why
-	// the reaper stopped the pod, or, while it is False, why it will.
-	StoppedCondition = AnnotationPrefix + "Stopped"
+	// StoppedAnnotation holds a [Record]: when the reaper stopped the pod, and as
+	// what. The reaper writes it in the request that lowers the pod's deadline.
+	StoppedAnnotation = AnnotationPrefix + "stopped"
 )
 
 // The policies that users set on a pod; see [Policies] for their meaning and
@@ -45,6 +42,10 @@ const (
 	ModeAnnotation       = AnnotationPrefix + "mode"
 )
 
+// OwnAnnotations are the annotations that the webhook and the reaper write. No
+// other user may.
+var OwnAnnotations = []string{TrackedAnnotation, DueAnnotation, StoppedAnnotation}
+
 const (
 	// NameSeparator joins names in [Label]: no container name can contain it,
 	// and unlike a comma it is allowed in a label's value.
@@ -53,3 +54,7 @@ const (
 	// TrackedSeparator joins names in [TrackedAnnotation].
 	TrackedSeparator = ","
 )
+
+// FailedReason is the status reason of a pod that the reaper stopped as failed,
+// and the reason of the events about it.
+const FailedReason = "EssentialContainerFailed"

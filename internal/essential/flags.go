@@ -5,9 +5,9 @@ import "flag"
 // policyUsages tell operators what a default decides.
 var policyUsages = map[string]string{
 	CompletionAnnotation: "which completions of several essential containers end a pod, `Any|All`",
-	OnFailureAnnotation:  "what it means that one failed and is not restarted, `Ignore|Stop`: Stop gives the pod the phase Failed",
+	OnFailureAnnotation:  "what the failure of one that is not restarted does, `Stop|Ignore`: Stop ends the pod with the phase Failed",
 	StopDelayAnnotation:  "`time` between completion and stop, for sidecars to flush",
-	RetentionAnnotation:  "`time` between stop and deletion, to read logs, or Forever",
+	RetentionAnnotation:  "`time` between the pod's end and its deletion, to read logs, or Forever",
 	ModeAnnotation: "who ends the containers beside the essential ones, `Reap|Native`: the reaper; or the kubelet, for which they\n" +
 		"become native sidecars, except in pods that would no longer mean the same",
 }

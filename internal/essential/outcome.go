@@ -34,24 +34,36 @@ func (e *End) before(other *End) bool {
 	return !e.At.IsZero() && (other.At.IsZero() || e.At.Before(other.At))
 }
 
-// Outcome is what the essential containers of a pod came to. Its zero value
+// Outcome is what the essential containers of a pod amount to. Its zero value
 // means that nothing is decided yet.
 type Outcome struct {
-	// Phase is what the pod has earned: PodSucceeded or PodFailed. Empty while the
-	// pod has to go on.
+	// Phase is PodSucceeded or PodFailed, or empty while the pod has to keep
+	// running.
 	Phase corev1.PodPhase
-	// Hopeless, with an empty Phase: nothing can complete the pod any more, and
-	// its policies do not mind.
+	// Hopeless, with an empty Phase, means that no completion is possible any
+	// more, and that the pod's policies ignore that.
 	Hopeless bool
-	// By is the end that decided it.
-	By End
+	// Because names the container and the exit code that decided. One sentence
+	// without a full stop.
+	Because string
 }
 
-// OutcomeOf judges the pod's essential containers by its policies: the
-// completion (under [CompletionAll], the last one of all) or the failure for
-// good, whichever came first, so that what happens later changes nothing. A
-// failure decides only under [OnFailureStop].
+// OutcomeOf returns the outcome of a tracked pod. The reaper stops pods by it and
+// the webhook decides their phase by it.
+//
+// What the reaper has recorded counts. Otherwise the completion (under
+// [CompletionAll], the last one of all) or the failure for good decides,
+// whichever came first, so that what happens later changes nothing. A failure
+// decides only under [OnFailureStop]. An end that something outside the pod may
+// have caused is neither.
 func OutcomeOf(pod *corev1.Pod, policies Policies) Outcome {
+	interrupted := interruption(pod)
+	if record, ok := recorded(pod); ok {
+		if interrupted != nil && interrupted.IsZero() {
+			return Outcome{}
+		}
+		return Outcome{Phase: record.Phase, Because: record.Because}
+	}
 	var completed, failed *End
 	completions, failures, names := 0, 0, 0
 	all := policies.Completion == CompletionAll
@@ -61,12 +73,12 @@ func OutcomeOf(pod *corev1.Pod, policies Policies) Outcome {
 		if status == nil {
 			continue
 		}
-		if end := completion(pod, status); end != nil {
+		if end := completion(pod, status, interrupted); end != nil {
 			completions++
 			if completed == nil || end.before(completed) != all {
 				completed = end
 			}
-		} else if end := failure(pod, status); end != nil {
+		} else if end := failure(pod, status, interrupted); end != nil {
 			failures++
 			if failed == nil || end.before(failed) {
 				failed = end
@@ -79,11 +91,11 @@ func OutcomeOf(pod *corev1.Pod, policies Policies) Outcome {
 	stops := failed != nil && policies.OnFailure == OnFailureStop
 	switch {
 	case completed != nil && (!stops || !failed.before(completed)):
-		return Outcome{Phase: corev1.PodSucceeded, By: *completed}
+		return Outcome{Phase: corev1.PodSucceeded, Because: completed.String()}
 	case stops:
-		return Outcome{Phase: corev1.PodFailed, By: *failed}
+		return Outcome{Phase: corev1.PodFailed, Because: failed.String()}
 	case failures == names, failed != nil && all:
-		return Outcome{Hopeless: true, By: *failed}
+		return Outcome{Hopeless: true, Because: failed.String()}
 	}
 	return Outcome{}
 }
@@ -100,16 +112,28 @@ func EndsByItself(pod *corev1.Pod) bool {
 	return len(pod.Status.ContainerStatuses) > 0 && restarting(pod) == nil
 }
 
-// completion returns the container's exit with code 0, or nil. It looks at the
-// last state too: under restartPolicy Always the kubelet restarts the container
-// within the same second, and the state itself may never be seen terminated.
-func completion(pod *corev1.Pod, status *corev1.ContainerStatus) *End {
-	for _, t := range [...]*corev1.ContainerStateTerminated{status.LastTerminationState.Terminated, status.State.Terminated} {
-		if t == nil || t.ExitCode != 0 {
+// completion returns the exit with code 0 that completed the container, or nil.
+//
+// A container that the kubelet does not restart after exit code 0 has completed
+// if it has ended so. If such a code is only in the last state, the kubelet itself
+// killed the container (liveness probe, resize, changed image) and runs it again.
+// Under restartPolicy Always the last state counts too: the kubelet restarts the
+// container within the second, and the state itself may never be seen terminated.
+func completion(pod *corev1.Pod, status *corev1.ContainerStatus, interrupted *time.Time) *End {
+	ends := [...]*corev1.ContainerStateTerminated{status.LastTerminationState.Terminated, status.State.Terminated}
+	own, rules := restartPolicyOf(pod, status.Name)
+	switch {
+	case RestartsByRule(own, rules, 0):
+		return nil
+	case !Restarts(pod.Spec.RestartPolicy, own, rules, 0):
+		ends[0] = nil
+	}
+	for _, t := range ends {
+		if t == nil || t.ExitCode != 0 || interrupted != nil && !t.FinishedAt.Time.Before(*interrupted) {
 			continue
 		}
-		// All containers of the pod are being killed to start anew: this one may
-		// have ended by that.
+		// The kubelet kills all containers of the pod to restart them: this may be
+		// why the container ended.
 		if all := restarting(pod); all != nil && !t.FinishedAt.Before(&all.LastTransitionTime) {
 			continue
 		}
@@ -118,11 +142,13 @@ func completion(pod *corev1.Pod, status *corev1.ContainerStatus) *End {
 	return nil
 }
 
-// failure returns the exit of a container that has not completed, if it stays
-// that way, or nil.
-func failure(pod *corev1.Pod, status *corev1.ContainerStatus) *End {
+// failure returns the exit of a container that has not completed, if the kubelet
+// does not restart it, or nil.
+func failure(pod *corev1.Pod, status *corev1.ContainerStatus, interrupted *time.Time) *End {
 	t := status.State.Terminated
-	if t == nil || restarting(pod) != nil || restarts(pod, status.Name, t.ExitCode) {
+	switch {
+	case t == nil, restarting(pod) != nil, restarts(pod, status.Name, t.ExitCode),
+		interrupted != nil && !t.FinishedAt.Time.Before(*interrupted):
 		return nil
 	}
 	return endOf(status.Name, t)
@@ -130,12 +156,17 @@ func failure(pod *corev1.Pod, status *corev1.ContainerStatus) *End {
 
 // restarts is [Restarts] for a container of the pod.
 func restarts(pod *corev1.Pod, name string, exitCode int32) bool {
+	own, rules := restartPolicyOf(pod, name)
+	return Restarts(pod.Spec.RestartPolicy, own, rules, exitCode)
+}
+
+func restartPolicyOf(pod *corev1.Pod, name string) (own *corev1.ContainerRestartPolicy, rules []corev1.ContainerRestartRule) {
 	for i := range pod.Spec.Containers {
 		if c := &pod.Spec.Containers[i]; c.Name == name {
-			return Restarts(pod.Spec.RestartPolicy, c.RestartPolicy, c.RestartPolicyRules, exitCode)
+			return c.RestartPolicy, c.RestartPolicyRules
 		}
 	}
-	return Restarts(pod.Spec.RestartPolicy, nil, nil, exitCode)
+	return nil, nil
 }
 
 // Restarts reports whether the kubelet starts a regular container again after an
@@ -143,11 +174,11 @@ func restarts(pod *corev1.Pod, name string, exitCode int32) bool {
 // its own rules, of which the first that matches counts, then its own policy, then
 // the pod's. Without a policy of its own its rules do not count.
 func Restarts(pod corev1.RestartPolicy, own *corev1.ContainerRestartPolicy, rules []corev1.ContainerRestartRule, exitCode int32) bool {
+	if RestartsByRule(own, rules, exitCode) {
+		return true
+	}
 	policy := pod
 	if own != nil {
-		if restartsByRule(rules, exitCode) {
-			return true
-		}
 		policy = corev1.RestartPolicy(*own)
 	}
 	switch policy {
@@ -160,10 +191,13 @@ func Restarts(pod corev1.RestartPolicy, own *corev1.ContainerRestartPolicy, rule
 	}
 }
 
-// restartsByRule reports whether the first rule that matches the exit code
-// demands a restart, of this container or of all. An action that is newer than
-// this program does not.
-func restartsByRule(rules []corev1.ContainerRestartRule, exitCode int32) bool {
+// RestartsByRule reports whether the container's own rules demand a restart, of
+// this container or of all, after an exit with this code. The first rule that
+// matches counts. An action that is newer than this program is no restart.
+func RestartsByRule(own *corev1.ContainerRestartPolicy, rules []corev1.ContainerRestartRule, exitCode int32) bool {
+	if own == nil {
+		return false
+	}
 	for _, rule := range rules {
 		if matches(rule.ExitCodes, exitCode) {
 			return rule.Action == corev1.ContainerRestartRuleActionRestart || rule.Action == corev1.ContainerRestartRuleActionRestartAllContainers

@@ -23,10 +23,10 @@ const (
 // OnFailure says what it means that an essential container failed for good.
 type OnFailure string
 
-// Nothing, or that the pod is stopped with the phase Failed.
+// The pod is stopped with the phase Failed, or keeps running.
 const (
-	OnFailureIgnore OnFailure = "Ignore"
 	OnFailureStop   OnFailure = "Stop"
+	OnFailureIgnore OnFailure = "Ignore"
 )
 
 // Mode says who ends the containers beside the essential ones.
@@ -53,8 +53,8 @@ type Policies struct {
 	// StopDelay is the time between completion (or failure for good) and stop,
 	// for sidecars to flush. Not negative.
 	StopDelay time.Duration
-	// Retention is the time between stop and deletion, to read logs; [Forever]:
-	// no deletion. Not negative.
+	// Retention is the time between the end of the last container and the pod's
+	// deletion, to read logs; [Forever]: no deletion. Not negative.
 	Retention time.Duration
 	// Mode matters at the pod's creation only.
 	Mode Mode
@@ -62,7 +62,7 @@ type Policies struct {
 
 // DefaultPolicies are in force where neither user nor operator decides.
 func DefaultPolicies() Policies {
-	return Policies{Completion: CompletionAny, OnFailure: OnFailureIgnore, Mode: ModeReap}
+	return Policies{Completion: CompletionAny, OnFailure: OnFailureStop, Mode: ModeReap}
 }
 
 // policyAnnotations are the annotations that Override reads, in the order in
@@ -92,7 +92,7 @@ func (p *Policies) Set(key, value string) error {
 	case CompletionAnnotation:
 		return oneOf(&p.Completion, value, CompletionAny, CompletionAll)
 	case OnFailureAnnotation:
-		return oneOf(&p.OnFailure, value, OnFailureIgnore, OnFailureStop)
+		return oneOf(&p.OnFailure, value, OnFailureStop, OnFailureIgnore)
 	case StopDelayAnnotation:
 		return duration(&p.StopDelay, value, "must be a duration such as 90s, 10m or 1h30m")
 	case RetentionAnnotation:
@@ -154,7 +154,7 @@ func duration(policy *time.Duration, value, must string) error {
 func UnknownAnnotations(parent *field.Path, annotations map[string]string) (sentences []string) {
 	var unknown []string
 	for key := range annotations {
-		if strings.HasPrefix(key, AnnotationPrefix) && key != TrackedAnnotation && key != StoppedAnnotation && !slices.Contains(policyAnnotations, key) {
+		if strings.HasPrefix(key, AnnotationPrefix) && !slices.Contains(OwnAnnotations, key) && !slices.Contains(policyAnnotations, key) {
 			unknown = append(unknown, key)
 		}
 	}

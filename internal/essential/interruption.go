@@ -1,0 +1,49 @@
+package essential
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// DeadlineExceeded is the status reason of a pod that the kubelet has ended at
+// its deadline (k8s.io/kubernetes/pkg/kubelet, activeDeadlineHandler).
+const DeadlineExceeded = "DeadlineExceeded"
+
+// interruption returns when something other than the reaper began to end the
+// pod: the earliest of its deletion, a disruption and its own deadline. That may
+// be in the future. It returns nil if there is no such thing, and the zero time if
+// the begin is unknown and so may precede the end of every container.
+//
+// All of these times are whole seconds, rounded down, as are the containers'
+// ends. So a container that ended in an earlier second ended before.
+func interruption(pod *corev1.Pod) (begin *time.Time) {
+	earliest := func(t time.Time) {
+		if begin == nil || t.Before(*begin) {
+			begin = &t
+		}
+	}
+	if t := pod.DeletionTimestamp; t != nil {
+		var grace int64
+		if s := pod.DeletionGracePeriodSeconds; s != nil {
+			grace = *s
+		}
+		earliest(t.Add(-time.Duration(grace) * time.Second))
+	}
+	// A lowered deadline is the reaper's. It compared the user's with the
+	// container's end when it lowered that.
+	if s, start := pod.Spec.ActiveDeadlineSeconds, pod.Status.StartTime; s != nil && start != nil && !Stopped(pod) {
+		earliest(start.Add(time.Duration(*s) * time.Second))
+	}
+	c := Condition(pod, corev1.DisruptionTarget)
+	switch disrupted := c != nil && c.Status == corev1.ConditionTrue; {
+	case disrupted && c.Reason != corev1.PodReasonTerminationByKubelet:
+		earliest(c.LastTransitionTime.Time)
+	case disrupted, pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" && pod.Status.Reason != DeadlineExceeded:
+		// Node pressure, shutdown, preemption by the kubelet. The kubelet adds the
+		// condition when all containers have ended, and dates it then
+		// (k8s.io/kubernetes/pkg/kubelet/status, mergePodStatus).
+		earliest(time.Time{})
+	}
+	return begin
+}

@@ -1,0 +1,55 @@
+package webhook
+
+import (
+	"gomodules.xyz/jsonpatch/v2"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+)
+
+// decidePhase decides the phase of a tracked pod whose status is about to become
+// Failed (the verdict). The kubelet writes that once, when the last container has
+// ended, and repeats it while the API has anything else.
+func decidePhase(update, stored *object, defaults essential.Policies) (v answer) {
+	if update.Status.Phase != corev1.PodFailed || stored == nil {
+		return v
+	}
+	pod := stored.pod()
+	_, labelled := stored.label()
+	if !essential.Tracked(pod) || !labelled && !essential.Stopped(pod) {
+		return v
+	}
+	now := &update.Status
+	if was := &stored.Status; was.Phase == corev1.PodSucceeded || was.Phase == corev1.PodFailed && was.Reason == essential.FailedReason {
+		v.result, v.operations = kept, setPhase(now, was.Phase, was.Reason, was.Message)
+		return v
+	}
+	pod.Status = *now
+	policies, _ := defaults.Override(nil, pod.Annotations)
+	switch outcome := essential.OutcomeOf(pod, policies); {
+	case outcome.Phase == corev1.PodSucceeded:
+		v.result, v.operations = succeeded, setPhase(now, corev1.PodSucceeded, "", "")
+	case outcome.Phase == corev1.PodFailed && essential.Stopped(pod):
+		v.result, v.operations = explained, setPhase(now, corev1.PodFailed, essential.FailedReason, outcome.Because)
+	}
+	return v
+}
+
+// setPhase returns the operations that give the status this phase, reason and
+// message.
+func setPhase(status *corev1.PodStatus, phase corev1.PodPhase, reason, message string) (operations []jsonpatch.Operation) {
+	for _, field := range [...]struct{ path, is, want string }{
+		{"/status/phase", string(status.Phase), string(phase)},
+		{"/status/reason", status.Reason, reason},
+		{"/status/message", status.Message, message},
+	} {
+		switch {
+		case field.is == field.want:
+		case field.want == "":
+			operations = append(operations, jsonpatch.NewOperation("remove", field.path, nil))
+		default:
+			operations = append(operations, jsonpatch.NewOperation("add", field.path, field.want))
+		}
+	}
+	return operations
+}
