@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -25,14 +26,13 @@ type object struct {
 		DeletionGracePeriodSeconds *int64            `json:"deletionGracePeriodSeconds"`
 	} `json:"metadata"`
 	Spec struct {
-		Containers            []container          `json:"containers"` // of pods and their templates, as the next two
-		InitContainers        []container          `json:"initContainers"`
-		RestartPolicy         corev1.RestartPolicy `json:"restartPolicy"`
-		ActiveDeadlineSeconds *int64               `json:"activeDeadlineSeconds"` // of pods, and of Jobs as the next two
-		PodReplacementPolicy  *string              `json:"podReplacementPolicy"`
-		PodFailurePolicy      *struct{}            `json:"podFailurePolicy"`
-		Template              *object              `json:"template"`    // of workloads and of a CronJob's jobTemplate
-		JobTemplate           *object              `json:"jobTemplate"` // of a CronJob
+		Containers            []container                  `json:"containers"` // of pods and their templates, as the next two
+		InitContainers        []container                  `json:"initContainers"`
+		RestartPolicy         corev1.RestartPolicy         `json:"restartPolicy"`
+		ActiveDeadlineSeconds *int64                       `json:"activeDeadlineSeconds"` // of pods, and of Jobs as the next one
+		PodReplacementPolicy  batchv1.PodReplacementPolicy `json:"podReplacementPolicy"`
+		Template              *object                      `json:"template"`    // of workloads and of a CronJob's jobTemplate
+		JobTemplate           *object                      `json:"jobTemplate"` // of a CronJob
 	} `json:"spec"`
 	Status corev1.PodStatus `json:"status"` // of pods
 }
