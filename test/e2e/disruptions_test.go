@@ -163,29 +163,6 @@ func (s *scene) servedCertificates() map[string]float64 {
 	return expiries
 }
 
-func testStopStrategyDelete(t *testing.T) {
-	s := newScene(t, true)
-	s.must(cluster.Install(s.ctx, chart, image, func(string) {}, "reaper.stopStrategy=Delete"))
-	pod := kube.Pod(s.namespace, "plain", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 2"), kube.Sidecar("proxy")))
-	s.create(pod)
-	deleting := s.awaitPod("plain", "being deleted", func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil })
-	if essential.Stopped(deleting) || essential.Terminal(deleting) {
-		t.Errorf("the pod was stopped first: %v, phase %s", deleting.Annotations, deleting.Status.Phase)
-	}
-	s.awaitGone(pod)
-	s.countStopped("plain", 1)
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		return s.countEvents(deleting, "EssentialContainerCompleted") == 1, "no event tells why the pod was deleted"
-	}))
-	// What the kubelet ends is not cut short, so that its Job counts a success.
-	native := kube.Job(s.namespace, "native", annotated(stuck(corev1.RestartPolicyNever), essential.ModeAnnotation, "Native"))
-	s.create(native)
-	s.awaitComplete(native)
-	s.counted(native, 1)
-	s.count("native-", kube.MainStart, 1)
-	s.countStopped("native-", 1)
-}
-
 // testUninstall removes the release: nothing without a namespace stays, and
 // pods that run, tracked or not, live on.
 func testUninstall(t *testing.T, before map[string]bool) {
