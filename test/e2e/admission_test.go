@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -252,6 +253,7 @@ func (s *scene) boundsReaper(tracked, plain, untracked *corev1.Pod) {
 	)
 	limited := kube.Pod(s.namespace, "limited", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")))
 	limited.Spec.ActiveDeadlineSeconds = new(int64(3600))
+	limited.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2m")}
 	s.create(limited)
 	for sentence, c := range map[string]struct {
 		pod         *corev1.Pod
@@ -274,7 +276,7 @@ func (s *scene) boundsReaper(tracked, plain, untracked *corev1.Pod) {
 		"add a finalizer":                         {tracked, `{"metadata":{"finalizers":["example.com/x"]}}`, "", meta},
 		"add an owner":                            {tracked, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}`, "", meta},
 		"write the phase":                         {tracked, `{"status":{"phase":"Succeeded"}}`, "status", sub},
-		"resize a container":                      {tracked, `{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"1m"}}}]}}`, "resize", sub},
+		"resize a container":                      {limited, `{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"1m"}}}]}}`, "resize", sub},
 		"add a container": {tracked, `{"spec":{"ephemeralContainers":[{"name":"x","image":"example.com/x:1","terminationMessagePolicy":"File","imagePullPolicy":"Always"}]}}`,
 			"ephemeralcontainers", sub},
 	} {

@@ -75,8 +75,8 @@ func TestEndToEnd(t *testing.T) {
 		"HelmTest":               testHelmTest,
 	}
 	native := map[string]func(*testing.T){
-		"Refuses":         testNativeRefuses,
-		"Meshes":          testMeshes,
+		"Refuses": testNativeRefuses,
+		"Meshes":  testMeshes,
 	}
 	for name, test := range bothModes {
 		stops[name], native[name] = in(essential.ModeReap, test), in(essential.ModeNative, test)

@@ -50,7 +50,7 @@ func (s *scene) succeeds(job *batchv1.Job, runs int) {
 
 // hangsOnce is a main that hangs in its first life and leaves with 0 when it is
 // told to end. Its second life does the work.
-const hangsOnce = "if mkdir /state/tried; then trap 'exit 0' TERM; while true; do sleep 0.1; done; fi; sleep 5"
+const hangsOnce = "if mkdir /state/tried; then trap 'exit 0' TERM; while true; do sleep 0.1; done; fi; while [ ! -e /state/go ]; do sleep 0.1; done"
 
 // restarted asserts that the kubelet's restart of a main that exits with 0 is no
 // completion: the pod keeps running until the second life has completed.
@@ -71,6 +71,7 @@ func restarted(t *testing.T, mode essential.Mode, prepare func(*corev1.Container
 	}
 	s.canary(s.namespace)
 	s.untouched(again)
+	run(t, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "exec", again.Name, "-c", "proxy", "--", "touch", "/state/go")
 	s.succeeds(job, 2)
 	s.countStopped("restarted-", 1)
 }
@@ -79,7 +80,7 @@ func testKilledByProbe(t *testing.T, mode essential.Mode) {
 	restarted(t, mode, func(main *corev1.Container) {
 		main.LivenessProbe = &corev1.Probe{
 			ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"sh", "-c", "[ ! -e /state/tried ] || [ -e /state/probed ] || { touch /state/probed; exit 1; }"}}},
-			PeriodSeconds: 1, FailureThreshold: 1,
+			PeriodSeconds: 10, FailureThreshold: 1, TimeoutSeconds: 10,
 		}
 	}, func(*scene, *corev1.Pod) {})
 }
@@ -273,8 +274,8 @@ func testEvictedMainExitsWell(t *testing.T, mode essential.Mode) {
 			return cluster.SubResource("eviction").Create(s.ctx, p.DeepCopy(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}})
 		},
 	} {
-		main := exitsWell() // until the second attempt
-		main.Command[2] = strings.Replace(main.Command[2], "echo", `[ "$FAILURES" = 0 ] || { echo '`+kube.MainEnd+`'; exit 0; }; echo`, 1)
+		main := exitsWell() // in the first attempt
+		main.Command[2] = `[ "$FAILURES" = 0 ] || { echo '` + kube.MainEnd + `'; exit 0; }; ` + main.Command[2]
 		main.Env = []corev1.EnvVar{{Name: "FAILURES", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{
 			FieldPath: "metadata.annotations['batch.kubernetes.io/job-index-failure-count']",
 		}}}}
@@ -339,9 +340,9 @@ func testPostStartHooks(t *testing.T) {
 	slow := kube.Job(s.namespace, "slow", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), hook("sleep 15")))
 	waits := kube.Job(s.namespace, "waits", sharing(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("touch /state/up; sleep 5"),
 		hook("for i in $(seq 600); do [ -e /state/up ] && exit 0; sleep 0.1; done; exit 1"))))
+	native := waits.DeepCopy()
 	s.create(slow)
 	s.create(waits)
-	native := waits.DeepCopy()
 	native.Spec.Template.Annotations = map[string]string{essential.ModeAnnotation: "Native"}
 	s.warns(`the postStart hook of container "proxy" has to end before "main" starts`, native)
 	s.succeeds(slow, 1)
@@ -454,11 +455,17 @@ func testKeptPods(t *testing.T) {
 		s.create(pod)
 		await(s, pod, "ended", essential.Terminal)
 	}
-	before := s.kubeletRepeats()
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		repeats := s.kubeletRepeats() - before
-		return repeats >= 4, fmt.Sprintf("the kubelet has repeated its phase %v times", repeats)
-	}))
+	repeats := func(atLeast float64) {
+		before := s.kubeletRepeats()
+		s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+			repeats := s.kubeletRepeats() - before
+			return repeats >= atLeast, fmt.Sprintf("the kubelet has repeated its phase %v times", repeats)
+		}))
+	}
+	repeats(4) // now the kubelet has written all that it has to say of them
+	s.get(succeeded)
+	s.get(failed)
+	repeats(4)
 	for _, pod := range []*corev1.Pod{succeeded, failed} {
 		now := pod.DeepCopy()
 		s.get(now)
@@ -533,19 +540,24 @@ func testOptedOutAfterStop(t *testing.T) {
 	}
 }
 
-// A stop moves the pod into the scope of quotas for pods with a deadline. It is not
-// refused for that.
+// A stop moves the pod into the scope of quotas for pods with a deadline, which can
+// refuse it. The user reads why, and the stop is repeated.
 func testQuotaScopes(t *testing.T) {
 	s := newScene(t, true)
-	s.create(&corev1.ResourceQuota{
+	quota := &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "terminating"},
 		Spec: corev1.ResourceQuotaSpec{
 			Hard:   corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")},
 			Scopes: []corev1.ResourceQuotaScope{corev1.ResourceQuotaScopeTerminating},
 		},
-	})
+	}
+	s.create(quota)
+	await(s, quota, "counted", func(q *corev1.ResourceQuota) bool { return q.Status.Used != nil })
 	job := kube.Job(s.namespace, "job", stuck(corev1.RestartPolicyNever))
 	s.create(job)
+	s.awaitLine("job-", kube.MainEnd)
+	s.describes("job", job.Name, "StopRefused", "exceeded quota: terminating")
+	s.must(cluster.Patch(s.ctx, quota, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"hard":{"pods":"1"}}}`))))
 	s.succeeds(job, 1)
 }
 
