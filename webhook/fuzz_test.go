@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -39,7 +40,7 @@ func checkPatch(t *testing.T, handler http.Handler, body []byte, mode essential.
 	if response == nil || response.Patch == nil {
 		return
 	}
-	var operations []operation
+	var operations []jsonpatch.Operation
 	if err := utiljson.Unmarshal(response.Patch, &operations); err != nil {
 		t.Fatal(err)
 	}
@@ -48,20 +49,55 @@ func checkPatch(t *testing.T, handler http.Handler, body []byte, mode essential.
 	}
 	left := len(asked.Object.Spec.Containers)
 	for _, operation := range operations {
-		switch {
-		case mode == essential.ModeNative && strings.HasPrefix(operation.Path, "/spec/initContainers"):
-			if operation.Op == "move" {
-				left--
-			}
-		case !slices.Contains([]string{"/metadata/annotations", trackedPath, stoppedPath}, operation.Path):
-			t.Errorf("patch touches %s", operation.Path)
-		case operation.Path == "/metadata/annotations" && asked.Object.Metadata.Annotations != nil:
+		switch path := operation.Path; {
+		case mode == essential.ModeNative && strings.HasPrefix(path, "/spec/initContainers") && operation.Operation == "add":
+		case mode == essential.ModeNative && strings.HasPrefix(path, "/spec/containers/") && operation.Operation == "remove":
+			left--
+		case !slices.Contains([]string{"/metadata/annotations", trackedPath, duePath, stoppedPath}, path):
+			t.Errorf("patch touches %s", path)
+		case path == "/metadata/annotations" && asked.Object.Metadata.Annotations != nil:
 			t.Error("patch replaces the annotations")
 		}
 	}
 	if left < 1 && left < len(asked.Object.Spec.Containers) {
 		t.Errorf("patch leaves %d of %d containers", left, len(asked.Object.Spec.Containers))
 	}
+}
+
+// FuzzStatus: whatever the body, the handler answers; it denies no write, and its
+// patch gives a Failed status another phase, reason or message, and the one that
+// is stored if the pod has succeeded already.
+func FuzzStatus(f *testing.F) {
+	handler := NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[StatusesPath]
+	f.Fuzz(func(t *testing.T, body []byte) {
+		asked, response := askForFuzzing(t, handler, body)
+		if response == nil {
+			return
+		}
+		if !response.Allowed || len(response.Warnings) > 0 {
+			t.Errorf("the kubelet's write is answered with %+v", response)
+		}
+		if response.Patch == nil {
+			return
+		}
+		if asked.Operation != admissionv1.Update || asked.SubResource != "status" || asked.Object.Status.Phase != corev1.PodFailed {
+			t.Errorf("%s of subresource %q with phase %s is patched", asked.Operation, asked.SubResource, asked.Object.Status.Phase)
+		}
+		phase := map[string]string{}
+		var operations []jsonpatch.Operation
+		if err := utiljson.Unmarshal(response.Patch, &operations); err != nil {
+			t.Fatal(err)
+		}
+		for _, operation := range operations {
+			if !slices.Contains([]string{"/status/phase", "/status/reason", "/status/message"}, operation.Path) {
+				t.Errorf("patch touches %s", operation.Path)
+			}
+			phase[operation.Path], _ = operation.Value.(string)
+		}
+		if was := asked.OldObject.Status.Phase; was == corev1.PodSucceeded && phase["/status/phase"] != string(was) {
+			t.Errorf("phase %s becomes %v", was, phase)
+		}
+	})
 }
 
 // FuzzValidateWorkload: whatever the body, the handler answers; it changes
