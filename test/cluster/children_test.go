@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 	if state := os.Getenv(supervisedState); state != "" {
 		log.Fatal(superviseHarmless(&cluster{state: state}))
 	}
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
 	os.Exit(m.Run())
 }
 
