@@ -123,7 +123,7 @@ func programs(source, kubelet string) (map[string]string, error) {
 // fmt sorts maps by key.
 func describe(programs map[string]string, audit []byte) string {
 	configuration, _ := configs.ReadFile("config/kubelet.yaml")
-	return fmt.Sprintf("%v\n%s\n%v\n%s", programs, configuration, daemonArguments(len(audit) > 0), audit)
+	return fmt.Sprintf("%v\n%s\n%v\n%v\n%s", programs, configuration, environment(), daemonArguments(len(audit) > 0), audit)
 }
 
 func daemonArguments(audit bool) (all [][]string) {
@@ -197,6 +197,7 @@ func (c *cluster) startSupervisor(lock, port *os.File) error {
 	}
 	defer logFile.Close()
 	cmd := exec.Command(self, superviseCommand, c.state, cache)
+	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.ExtraFiles = []*os.File{lock, port} // lockFD, listenerFD
 	cmd.SysProcAttr = &syscall.SysProcAttr{

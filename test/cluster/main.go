@@ -42,6 +42,11 @@ Flags:
 `
 
 func main() {
+	// A user who becomes root by plain su keeps a PATH without root's programs.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":"+systemPath); err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
 	if err := run(os.Args[1:], os.Stdout); err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "cluster:", err)
