@@ -80,13 +80,14 @@ chart-test: setup ## Lint the chart and test what it renders
 
 # Of an older kubelet, how it stops pods is what matters; RUN= selects more.
 RUN ?= $(if $(KUBELET),TestEndToEnd/(Stops|NativeWithoutReaper))
-
+E2E = KUBELET=$(KUBELET) $(GOTESTSUM) --format=standard-verbose -- -count=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)')
+# The tests of test/cluster come first: what the last cluster leaves on the machine shows only without another one.
 # The cluster goes whatever happens; KEEP=1 leaves it for looking around.
 e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= selects, KUBELET= takes an older one, KEEP=1 keeps it
+	$(E2E) ./test/cluster
 	$(call CLUSTER,e2e) up $(KUBELET:%=--kubelet=%)
 	$(call CLUSTER,e2e) load $(ARCHIVE)
-	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl KUBELET=$(KUBELET) \
-		$(GOTESTSUM) --format=standard-verbose -- -count=1 -p=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)') ./test/e2e ./test/cluster || status=$$?; \
+	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl $(E2E) ./test/e2e || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
 
 FAULTS_MINUTES ?= 10

@@ -171,6 +171,9 @@ func (c *cluster) start(lock *os.File, programs map[string]string, audit []byte)
 			return err
 		}
 	}
+	if err := thisMachine().keep(c.name); err != nil {
+		return fmt.Errorf("saving the machine's settings: %w", err)
+	}
 	if err := createCgroups(c.cgroup()); err != nil {
 		return err
 	}
@@ -287,8 +290,8 @@ func (c *cluster) supervisor() int {
 
 func (c *cluster) isDown() error { return fmt.Errorf("cluster %s is down", c.name) }
 
-// down ends the cluster and removes all its files and cgroups. It is right at
-// any point, also when there is nothing.
+// down ends the cluster, removes all its files and cgroups, and restores what it
+// changed on the machine. It is right at any point, also when there is nothing.
 func (c *cluster) down(progress *progress) error {
 	if pid := c.supervisor(); pid != 0 {
 		progress.begin(1)
@@ -305,6 +308,9 @@ func (c *cluster) down(progress *progress) error {
 		return err
 	}
 	if err := os.RemoveAll(c.state); err != nil {
+		return err
+	}
+	if err := thisMachine().restore(c.name); err != nil {
 		return err
 	}
 	if err := os.Remove(c.lockPath()); err != nil {

@@ -62,6 +62,9 @@ func newTestCluster(t *testing.T, name string) (c *cluster, command func(args ..
 		cmd.Env = caller
 		return cmd
 	}
+	// While another cluster is up, the kubelet's values remain.
+	alone := func() bool { return !exists(thisMachine().file)() }
+	before, wasAlone := thisMachine().values(), alone()
 	down = func(t *testing.T) {
 		t.Helper()
 		namespace := pidNamespace(c.supervisor())
@@ -69,6 +72,9 @@ func newTestCluster(t *testing.T, name string) (c *cluster, command func(args ..
 			t.Fatalf("down: %v\n%s", err, output)
 		}
 		nothingLeft(t, c, namespace)
+		if wasAlone && alone() {
+			thisMachine().assertValues(t, before)
+		}
 	}
 	t.Cleanup(func() { _ = command("down").Run() })
 	return c, command, down
