@@ -20,9 +20,12 @@ func decidePhase(update, stored *object, defaults essential.Policies) (v answer)
 		return v
 	}
 	now := &update.Status
-	if was := &stored.Status; was.Phase == corev1.PodSucceeded || was.Phase == corev1.PodFailed && was.Reason == essential.FailedReason {
+	switch was := &stored.Status; {
+	case was.Phase == corev1.PodSucceeded, was.Phase == corev1.PodFailed && was.Reason == essential.FailedReason:
 		v.result, v.operations = kept, setPhase(now, was.Phase, was.Reason, was.Message)
 		return v
+	case was.Phase == corev1.PodFailed:
+		return v // does not become Failed: it was before
 	}
 	pod.Status = *now
 	policies, _ := defaults.Override(nil, pod.Annotations)
