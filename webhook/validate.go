@@ -42,9 +42,9 @@ func aboutJob(k *kind, job, template *object, defaults essential.Policies) (warn
 	if job == nil {
 		return nil
 	}
-	spec := k.path.Root().Child("spec")
+	spec := k.path.Root()
 	if k.path != inSpec {
-		spec = inJobSpec.Root().Child("jobTemplate", "spec")
+		spec = spec.Child("jobTemplate", "spec")
 	}
 	warn := func(path *field.Path, text string) { warnings = append(warnings, fmt.Sprintf("%s: %s", path, text)) }
 	if template.Spec.RestartPolicy == corev1.RestartPolicyOnFailure && len(template.Spec.Containers)+len(template.Spec.InitContainers) > 1 {
