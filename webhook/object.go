@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
@@ -54,7 +55,7 @@ type container struct {
 // UnmarshalJSON also keeps the container as it came.
 func (c *container) UnmarshalJSON(raw []byte) error {
 	type plain container
-	if err := json.Unmarshal(raw, (*plain)(c)); err != nil {
+	if err := utiljson.Unmarshal(raw, (*plain)(c)); err != nil { // keys are case sensitive, as everywhere
 		return err
 	}
 	c.raw = bytes.Clone(raw)
