@@ -39,6 +39,7 @@ func TestEverySeriesIsThereFromTheStartAndExplained(t *testing.T) {
 		"essential_containers_admission_requests_total pods malformed":        0,
 		"essential_containers_admission_requests_total pods failed":           0,
 		"essential_containers_admission_requests_total pods/status succeeded": 0,
+		"essential_containers_admission_requests_total pods/status denied":    0,
 		"essential_containers_admission_requests_total pods/status explained": 0,
 		"essential_containers_admission_requests_total pods/status kept":      0,
 		"essential_containers_admission_requests_total pods/status unchanged": 0,
