@@ -158,7 +158,7 @@ func TestHandlerAnswers(t *testing.T) {
 				t.Errorf("response (-want +got):\n%s", diff)
 			}
 			want := map[string]float64{
-				"pods/status succeeded": 0, "pods/status explained": 0, "pods/status kept": 0, "pods/status unchanged": 0, "pods/status malformed": 0, "pods/status failed": 0,
+				"pods/status denied": 0, "pods/status succeeded": 0, "pods/status explained": 0, "pods/status kept": 0, "pods/status unchanged": 0, "pods/status malformed": 0, "pods/status failed": 0,
 				"pods tracked": 0, "pods native": 0, "pods fallback": 0, "pods untracked": 0, "pods denied": 0, "pods malformed": 0, "pods failed": 0,
 				"workloads allowed": 0, "workloads denied": 0, "workloads malformed": 0, "workloads failed": 0,
 			}

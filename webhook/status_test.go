@@ -21,9 +21,9 @@ func TestFailedWithRunningContainers(t *testing.T) {
 		denied bool
 	}{
 		"a kubelet that reports a running container has to report its end": {kubelet, running, corev1.PodRunning, true},
-		"a kubelet that reports all ends":                                 {kubelet, ended, corev1.PodRunning, false},
-		"the pod of a node that is gone gets no other report":             {podGC, running, corev1.PodRunning, false},
-		"a report that is repeated changes nothing":                       {kubelet, running, corev1.PodSucceeded, false},
+		"a kubelet that reports all ends":                                  {kubelet, ended, corev1.PodRunning, false},
+		"the pod of a node that is gone gets no other report":              {podGC, running, corev1.PodRunning, false},
+		"a report that is repeated changes nothing":                        {kubelet, running, corev1.PodSucceeded, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			pod := func(phase corev1.PodPhase) *object {
