@@ -106,7 +106,6 @@ func testAdoption(t *testing.T) {
 	wrong := kube.Pod(s.namespace, "wrong", kube.Template(corev1.RestartPolicyNever, new("mian"), kube.Main("sleep 1"), kube.Sidecar("proxy")))
 	s.create(wrong)
 
-	s.awaitPod("early", "stopped", essential.Stopped)
 	s.awaitPod("missed", "stopped", essential.Stopped)
 	s.scale(kube.WebhookDeployment, "webhook", 2) // it decides the phase
 	for _, pod := range []*corev1.Pod{early, missed} {
