@@ -163,12 +163,19 @@ func (s *scene) servedCertificates() map[string]float64 {
 	return expiries
 }
 
-// testUninstall removes the release: nothing without a namespace stays, and
-// pods that run, tracked or not, live on.
+// testUninstall removes the release: nothing without a namespace remains, pods that
+// run, tracked or not, keep running, and what a Job has counted remains counted.
 func testUninstall(t *testing.T, before map[string]bool) {
 	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "running", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 15"), kube.Sidecar("proxy")))
+	pod := kube.Pod(s.namespace, "running", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 40"), kube.Sidecar("proxy")))
 	s.create(pod)
+	delayed := kube.Pod(s.namespace, "delayed", annotated(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "1h"))
+	s.create(delayed)
+	kept := kube.Job(s.namespace, "kept", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "Forever"))
+	kept.Spec.BackoffLimit = new(int32(0))
+	s.create(kept)
+	s.awaitComplete(kept)
+	await(s, delayed, "due", func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok })
 	s.awaitLine("running", kube.MainStart)
 	s.must(cluster.Uninstall(s.ctx))
 	for object := range clusterWide(t) {
@@ -178,6 +185,9 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	}
 	s.awaitLine("running", kube.MainEnd)
 	s.untouched(pod)
+	s.untouched(delayed)
+	s.counted(kept, 1)
+	s.count("kept-", kube.MainStart, 1)
 	// Labelled pods are created as if there had never been a webhook.
 	after := kube.Pod(s.namespace, "after", stuck(corev1.RestartPolicyNever))
 	s.create(after)
