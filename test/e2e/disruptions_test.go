@@ -177,6 +177,7 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	s.awaitComplete(kept)
 	await(s, delayed, "due", func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok })
 	s.awaitLine("running", kube.MainStart)
+	s.uninstalled.Store(true)
 	s.must(cluster.Uninstall(s.ctx))
 	for object := range clusterWide(t) {
 		if !before[object] {
