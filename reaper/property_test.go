@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/internal/oracle"
 )
 
 // life is a pod that lives through whatever a kubelet may do to it, together with
@@ -222,6 +223,72 @@ func (l *life) check(t *rapid.T) {
 		l.due = d
 	}
 	l.act(d)
+}
+
+// Whatever happened to a pod, the trimmed cache decides as the whole pod does, and
+// the decision about a pod that runs is the one of the design's tables.
+func TestDecisionsAboutAnyPod(t *testing.T) {
+	oracle.Check(t, func(t *rapid.T) {
+		f := oracle.Draw(t)
+		pod := f.Pod(rapid.SampledFrom([]corev1.PodPhase{corev1.PodPending, corev1.PodRunning, corev1.PodRunning, corev1.PodSucceeded, corev1.PodFailed}).Draw(t, "phase"))
+		pod.Labels[essential.Label] = f.Label()
+		if rapid.IntRange(0, 9).Draw(t, "tracked") == 0 {
+			delete(pod.Annotations, essential.TrackedAnnotation)
+		}
+		for key, values := range map[string][]string{stopDelayKey: {"3s", "bad"}, retentionKey: {"3s", "Forever", "bad"}, helmHook: {"test"}} {
+			if rapid.IntRange(0, 3).Draw(t, "has "+key) == 0 {
+				pod.Annotations[key] = rapid.SampledFrom(values).Draw(t, key)
+			}
+		}
+		if rapid.Bool().Draw(t, "owned") {
+			pod = podBuilder{pod}.controlledBy(metav1.OwnerReference{APIVersion: rapid.SampledFrom([]string{"v1", "batch/v1", "example.com/v1"}).Draw(t, "owner"), UID: "o"}).Pod
+		}
+		pod.Spec.TerminationGracePeriodSeconds = new(rapid.Int64Range(0, 5).Draw(t, "grace period"))
+		if rapid.IntRange(0, 3).Draw(t, "old stop") == 0 && f.Stopped == "" {
+			pod.Annotations[essential.StoppedAnnotation] = oracle.Start.Format(time.RFC3339Nano)
+		}
+		if rapid.IntRange(0, 3).Draw(t, "native sidecar") == 0 {
+			pod = podBuilder{pod}.nativeSidecar("mesh").Pod
+		}
+		r := rules{defaults: essential.DefaultPolicies(), adopt: rapid.Bool().Draw(t, "adopt")}
+		optedIn, at := rapid.Bool().Draw(t, "opted in"), oracle.Start.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "now"))*time.Second)
+		backOff := rapid.SampledFrom([]time.Duration{0, 5 * time.Second}).Draw(t, "back-off")
+
+		d := decide(pod, optedIn, backOff, r, at)
+		trimmed, err := new(trimmer).pod(pod.DeepCopy())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(d, decide(trimmed.(*corev1.Pod), optedIn, backOff, r, at)); diff != "" {
+			t.Fatalf("decision on the whole pod (-) and on the trimmed one (+):\n%s", diff)
+		}
+		f.Reason = "" // of the phase Failed
+		want := f.Outcome()
+		switch {
+		case !essential.Tracked(pod), f.Deleted != nil, essential.Terminal(pod):
+			if d.Action == Stop || d.Action == Delay {
+				t.Fatalf("%s of a pod that has ended, or that is deleted or not tracked", d.Action)
+			}
+		case f.Stopped != "", essential.EndsByItself(pod):
+			if d.Action != Leave {
+				t.Fatalf("%s of a pod that is stopped or ends by itself", d.Action)
+			}
+		case want.Hopeless:
+			if d.Action != Leave || d.Warning.Reason != essential.FailedReason {
+				t.Fatalf("got %+v, want a warning of the failure", d)
+			}
+		case want.Phase == "":
+			if d.Action != Leave || !d.At.IsZero() {
+				t.Fatalf("got %+v, want to wait", d)
+			}
+		case d.Action == Leave:
+			if d.At.IsZero() || f.Delayed == "" && f.OldVersion == "" {
+				t.Fatalf("got %+v, want %s", d, want.Phase)
+			}
+		case string(d.Phase) != want.Phase || !slices.Contains(want.By, d.Because):
+			t.Fatalf("got %+v, want %+v", d, want)
+		}
+	})
 }
 
 func (l *life) String() string {

@@ -305,6 +305,8 @@ func TestReconcileLooksAgainInCaseTheClockIsSet(t *testing.T) {
 	}
 }
 
+var errRefused = apierrors.NewServiceUnavailable("down")
+
 func TestRefusedWrites(t *testing.T) {
 	pods := schema.GroupResource{Resource: "pods"}
 	for sentence, c := range map[string]struct {
@@ -313,7 +315,7 @@ func TestRefusedWrites(t *testing.T) {
 	}{
 		"a pod that is gone is done":               {refusal: apierrors.NewNotFound(pods, "x")},
 		"a pod that has changed is looked at anew": {refusal: apierrors.NewConflict(pods, "x", errors.New("changed"))},
-		"anything else is tried again":             {refusal: apierrors.NewServiceUnavailable("down"), failed: 1},
+		"anything else is tried again":             {refusal: errRefused, failed: 1},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
@@ -355,7 +357,7 @@ func TestActionsAreCountedAndTold(t *testing.T) {
 		"a deletion":              {bothEnded().stopped(succeeded, now).phase(succeeded), ordinary, "Delete", deleted, ""},
 		"a deletion without stop": {bothEnded().phase(succeeded), ordinary, "Delete", deleted, "Normal EssentialContainerCompleted Deleting "},
 	} {
-		for outcome, refusal := range map[string]error{"done": nil, "refused": apierrors.NewServiceUnavailable("down")} {
+		for outcome, refusal := range map[string]error{"done": nil, "refused": errRefused} {
 			t.Run(sentence+", "+outcome, func(t *testing.T) {
 				s := newStage(t, c.rules, c.pod.Pod)
 				s.refusal, s.told.Verbose = refusal, true

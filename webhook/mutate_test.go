@@ -70,6 +70,16 @@ func TestMutate(t *testing.T) {
 				{Operation: "add", Path: trackedPath, Value: "main"},
 				{Operation: "remove", Path: stoppedPath}}},
 		},
+		"a delay that the user brought is removed": {
+			pod: aPod("main", "proxy").label("main").annotated(essential.DueAnnotation, "2026-01-05T02:00:00Z Succeeded: x"),
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "add", Path: trackedPath, Value: "main"},
+				{Operation: "remove", Path: duePath}}},
+		},
+		"a container's keys are case sensitive, as the API server's": {
+			pod:  aPod("proxy").label("main").having("proxy", "Name", "main"),
+			deny: []string{`metadata.labels[essential-containers]: Invalid value: "main": no such container; the pod has "proxy"`},
+		},
 		"a name that no container has": {
 			pod:  aPod("main", "proxy").label("mian"),
 			deny: []string{`metadata.labels[essential-containers]: Invalid value: "mian": no such container; the pod has "main", "proxy"; did you mean "main"?`},
@@ -172,7 +182,7 @@ func TestMutate(t *testing.T) {
 // Whatever the pod, the patch leaves every field that is not ours alone, ours
 // are right afterwards, and a second call changes nothing.
 func TestMutateTouchesOnlyOurAnnotationsAndOnlyOnce(t *testing.T) {
-	ours := []string{essential.TrackedAnnotation, essential.StoppedAnnotation}
+	ours := essential.OwnAnnotations
 	for i, p := range everyPod() {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			before := p.json()
@@ -191,8 +201,10 @@ func TestMutateTouchesOnlyOurAnnotationsAndOnlyOnce(t *testing.T) {
 				t.Errorf("a field that is not ours changed (-before +after):\n%s", diff)
 			}
 			annotations := decodePod(t, after).Metadata.Annotations
-			if _, ok := annotations[essential.StoppedAnnotation]; ok {
-				t.Errorf("%s keeps %s", after, essential.StoppedAnnotation)
+			for _, key := range []string{essential.DueAnnotation, essential.StoppedAnnotation} {
+				if _, ok := annotations[key]; ok {
+					t.Errorf("%s keeps %s", after, key)
+				}
 			}
 			if _, ok := annotations[essential.TrackedAnnotation]; ok != (first.result != "") {
 				t.Errorf("%s has the tracking annotation: %v, want %v", after, ok, first.result != "")
@@ -235,7 +247,7 @@ func everyPod() (pods []*podBuilder) {
 		func(p *podBuilder) { p.annotated(essential.TrackedAnnotation, "") },
 		func(p *podBuilder) { p.annotated(essential.StoppedAnnotation, "2026-01-05T02:00:00Z") },
 		func(p *podBuilder) {
-			p.annotated(essential.TrackedAnnotation, "proxy").annotated(essential.StoppedAnnotation, "")
+			p.annotated(essential.TrackedAnnotation, "proxy").annotated(essential.StoppedAnnotation, "").annotated(essential.DueAnnotation, "x")
 		},
 	}
 	kinds := []func(*podBuilder){

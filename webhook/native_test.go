@@ -267,6 +267,28 @@ func TestConversion(t *testing.T) {
 	})
 }
 
+// Fields of a sidecar that are newer than the API library survive the conversion
+// as they came, in the operation byte by byte.
+func TestTheConversionKeepsWhatItDoesNotKnow(t *testing.T) {
+	sidecar := `{"futureField" : {"number":1.50e+3, "z":[{"b":null,"a":-0.0}], "text":"<&> \u00e9 é"}, "restartPolicy":"Always", "name":"proxy"}`
+	pod := `{"metadata":{"labels":{"essential-containers":"main"},"annotations":{"essential-containers/mode":"Native"}},` +
+		`"spec":{"restartPolicy":"Never","containers":[` + sidecar + `,{"name":"main"}]}}`
+	v := mutate(decodePod(t, pod), essential.DefaultPolicies())
+	var raw string
+	for _, o := range v.operations {
+		if o.Path == "/spec/initContainers/-" {
+			raw = string(o.Value.(json.RawMessage))
+		}
+	}
+	if raw != sidecar {
+		t.Errorf("got  %s\nwant %s", raw, sidecar)
+	}
+	after := tree(t, apply(t, pod, encode(v.operations)))["spec"].(map[string]any)["initContainers"].([]any)
+	if diff := cmp.Diff([]any{tree(t, sidecar)}, after); diff != "" {
+		t.Errorf("init containers (-want +got):\n%s", diff)
+	}
+}
+
 // The sidecar that a later webhook injects is converted when the API server calls
 // again, behind those that were converted before.
 func TestAnInjectedSidecarIsConvertedToo(t *testing.T) {
