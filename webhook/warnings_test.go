@@ -254,13 +254,11 @@ func TestWarningsAboutJobs(t *testing.T) {
 		fields   map[string]any
 		want     []string // "%" is the path of the Job's specification
 	}{
-		"Never, and podReplacementPolicy Failed":         {never("main", "proxy").label("main"), failed, nil},
-		"OnFailure":                                      {aPod("main", "proxy").under("OnFailure").label("main"), failed, []string{onFailure}},
-		"OnFailure and a native sidecar":                 {aPod("main").nativeSidecars("mesh").under("OnFailure").label("main"), failed, []string{onFailure}},
-		"OnFailure of one container":                     {aPod("main").under("OnFailure").label("main"), failed, nil},
-		"no podReplacementPolicy":                        {never("main", "proxy").label("main"), nil, []string{replacement}},
-		"podReplacementPolicy TerminatingOrFailed":       {never("main", "proxy").label("main"), map[string]any{"podReplacementPolicy": "TerminatingOrFailed"}, nil},
-		"a podFailurePolicy, with which it is Failed":    {never("main", "proxy").label("main"), map[string]any{"podFailurePolicy": map[string]any{"rules": []any{}}}, nil},
+		"Never, and podReplacementPolicy Failed": {never("main", "proxy").label("main"), failed, nil},
+		"OnFailure":                              {aPod("main", "proxy").under("OnFailure").label("main"), failed, []string{onFailure}},
+		"OnFailure and a native sidecar":         {aPod("main").nativeSidecars("mesh").under("OnFailure").label("main"), failed, []string{onFailure}},
+		"OnFailure of one container":             {aPod("main").under("OnFailure").label("main"), failed, nil},
+		"podReplacementPolicy TerminatingOrFailed, which is the default": {never("main", "proxy").label("main"), map[string]any{"podReplacementPolicy": "TerminatingOrFailed"}, []string{replacement}},
 		"a deadline of the Job":                          {never("main", "proxy").label("main"), map[string]any{"podReplacementPolicy": "Failed", "activeDeadlineSeconds": 60}, nil},
 		"a deadline of the Job and a stop-delay":         {delayed(), map[string]any{"podReplacementPolicy": "Failed", "activeDeadlineSeconds": 60}, []string{deadline}},
 		"a deadline of its pods and a stop-delay":        {deadlined(delayed()), failed, nil},
