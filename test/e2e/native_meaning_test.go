@@ -183,18 +183,17 @@ func testNativeHelperThatEnds(t *testing.T) {
 	s.untouched(inNative)
 }
 
-// Under Never a sidecar that has failed before main completes fails the pod: the
-// kubelet has seen all containers end, and one of them not well. A native one is
-// started again, and does not count.
+// Under Never a sidecar that fails before main completes has no effect on the phase. In mode
+// Native it is also started again.
 func testNativeSidecarFailsFirst(t *testing.T) {
 	s := newScene(t, true)
 	failing := kube.Main("sleep 1; exit 1")
 	failing.Name = "failing"
 	inReap, inNative := s.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 6"), failing))
-	for pod, want := range map[*corev1.Pod]corev1.PodPhase{inReap: corev1.PodFailed, inNative: corev1.PodSucceeded} {
-		await(s, pod, "over", func(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) })
-		if main := statusOf(pod, "main").State.Terminated; pod.Status.Phase != want || main == nil || main.ExitCode != 0 {
-			t.Errorf("%s: phase %s, want %s; main %+v", pod.Name, pod.Status.Phase, want, main)
+	for _, pod := range []*corev1.Pod{inReap, inNative} {
+		await(s, pod, "over", essential.Terminal)
+		if main := statusOf(pod, "main").State.Terminated; pod.Status.Phase != corev1.PodSucceeded || main == nil || main.ExitCode != 0 {
+			t.Errorf("%s: phase %s; main %+v", pod.Name, pod.Status.Phase, main)
 		}
 	}
 }
@@ -361,8 +360,8 @@ func resourcesOf(pod *corev1.Pod, name string) corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{}
 }
 
-// While its sidecars end, a pod in mode Native has its old phase and its share
-// of the quota; in mode Reap it has neither.
+// While its sidecars end, a pod has its phase and its share of the quota, in both
+// modes.
 func testNativeQuotaDuringTheStop(t *testing.T) {
 	s := newScene(t, true)
 	s.create(&corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "one"},
@@ -376,7 +375,7 @@ func testNativeQuotaDuringTheStop(t *testing.T) {
 		}))
 		s.said(pod, "proxy", kube.Terminated)
 		s.get(pod)
-		if ended := pod.Status.Phase == corev1.PodSucceeded; ended != (mode == reap) {
+		if pod.Status.Phase != corev1.PodRunning {
 			t.Errorf("%s: while the sidecar ends, the phase is %s", mode, pod.Status.Phase)
 		}
 		s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
@@ -384,7 +383,7 @@ func testNativeQuotaDuringTheStop(t *testing.T) {
 			return err == nil, fmt.Sprintf("no room for another pod: %v", err)
 		}))
 		s.get(pod)
-		if essential.Running(pod) != (mode == reap) {
+		if essential.Running(pod) {
 			t.Errorf("%s: when there is room for the next pod, the sidecar is %+v", mode, statusOf(pod, "proxy").State)
 		}
 		await(s, pod, "through with its containers", func(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) })
