@@ -55,7 +55,6 @@ func TestEndToEnd(t *testing.T) {
 		"SidecarFails":           testSidecarFails,
 		"FailsUnderNever":        testFailsUnderNever,
 		"HostPort":               testHostPort,
-		"EvictedMainExitsWell":   testEvictedMainExitsWell,
 		"KeptForTheirCreators":   testKeptForTheirCreators,
 	}
 	if strings.HasPrefix(os.Getenv("KUBELET"), "1.34.") {
@@ -67,6 +66,7 @@ func TestEndToEnd(t *testing.T) {
 		"TwoEssentialContainers": testTwoEssentialContainers,
 		"StopDelay":              testStopDelay,
 		"EndedWithinStopDelay":   testEndedWithinStopDelay,
+		"EvictedMainExitsWell":   testEvictedMainExitsWell,
 		"PostStartHooks":         testPostStartHooks,
 		"SpinningDeployment":     testSpinningDeployment,
 		"KeptPods":               testKeptPods,

@@ -266,8 +266,8 @@ func testPreemptedByKubelet(t *testing.T) {
 
 // What main exits with when the pod is deleted is no completion: by the eviction
 // API, and by a plain deletion.
-func testEvictedMainExitsWell(t *testing.T, mode essential.Mode) {
-	s := newSceneIn(t, mode)
+func testEvictedMainExitsWell(t *testing.T) {
+	s := newScene(t, true)
 	for name, end := range map[string]func(*corev1.Pod) error{
 		"deleted": func(p *corev1.Pod) error { return cluster.Delete(s.ctx, p.DeepCopy()) },
 		"evicted": func(p *corev1.Pod) error {
