@@ -69,7 +69,7 @@ func (b *bench) burstOnce(ctx context.Context, who contender, n int, owned bool)
 	if err != nil {
 		return r, err
 	}
-	node, err := startNode(ctx, b.cluster, version, true)
+	node, err := startNode(ctx, b.cluster, version, b.cluster.endStored)
 	if err != nil {
 		return r, err
 	}

@@ -84,8 +84,7 @@ func (c *cluster) prepare(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	_, err = c.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "delete"}},
-		{APIGroups: []string{""}, Resources: []string{"pods/status"}, Verbs: []string{"patch"}},
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "patch", "delete"}},
 		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get", "list", "watch"}},
 		{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 	}}, metav1.CreateOptions{})
@@ -177,13 +176,21 @@ func (c *cluster) createFirst(ctx context.Context, k kind) error {
 
 // complete lets the main containers of stored pods end, as much at once as etcd
 // takes it: nothing is asked of the API server while it is asked for stops.
-// Nobody else may have written them.
+// Only this program may have written the pods before.
 func (c *cluster) complete(ctx context.Context, pods ...*corev1.Pod) error {
 	return each(len(pods), func(i int) error {
 		p := pods[i].DeepCopy()
 		completed(p)
 		return c.store(ctx, p)
 	})
+}
+
+// endStored lets a stopped pod end as the verdict leaves it, likewise without a
+// request to the API server.
+func (c *cluster) endStored(ctx context.Context, p *corev1.Pod) error {
+	decided(p)
+	p.ResourceVersion = "" // the API server takes it from etcd
+	return c.store(ctx, p)
 }
 
 // clear forgets all pods of the namespace, where the API server keeps them: it

@@ -104,25 +104,25 @@ func (b *bench) reviewMode(ctx context.Context, server *httptest.Server, mode es
 	return review(ctx, server, webhook.PodsPath, body, reviews, b.sizes.Reviewers)
 }
 
-// checkPatch fails unless the answer has a patch that moves so many containers:
+// checkPatch fails unless the answer has a patch that converts so many containers:
 // what is not done is not measured.
-func checkPatch(answer []byte, moves int) error {
+func checkPatch(answer []byte, sidecars int) error {
 	patch, err := patchOf(answer)
 	if err != nil {
 		return err
 	}
-	var operations []struct{ Op string }
+	var operations []struct{ Op, Path string }
 	if err := json.Unmarshal(patch, &operations); err != nil {
 		return fmt.Errorf("reading the webhook's patch: %w", err)
 	}
-	moved := 0
+	converted := 0
 	for _, o := range operations {
-		if o.Op == "move" {
-			moved++
+		if o.Op == "add" && o.Path == "/spec/initContainers/-" {
+			converted++
 		}
 	}
-	if moved != moves {
-		return fmt.Errorf("the webhook has moved %d containers, not %d", moved, moves)
+	if converted != sidecars {
+		return fmt.Errorf("the webhook has converted %d containers, not %d", converted, sidecars)
 	}
 	return nil
 }

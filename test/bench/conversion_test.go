@@ -30,9 +30,9 @@ func TestOnlyAnswersThatConvertAreMeasured(t *testing.T) {
 	}
 	native, reap, none := answer(webhook.PodsPath, essential.ModeNative), answer(webhook.PodsPath, essential.ModeReap), answer(allowPath, essential.ModeNative)
 	for sentence, c := range map[string]struct {
-		answer []byte
-		moves  int
-		fails  bool
+		answer   []byte
+		sidecars int
+		fails    bool
 	}{
 		"all are converted":                     {native, toConvert(essential.ModeNative, sidecars), false},
 		"one is missing":                        {native, sidecars + 1, true},
@@ -40,7 +40,7 @@ func TestOnlyAnswersThatConvertAreMeasured(t *testing.T) {
 		"mode Reap where they should have been": {reap, sidecars, true},
 		"a webhook that does nothing":           {none, 0, true},
 	} {
-		if err := checkPatch(c.answer, c.moves); (err != nil) != c.fails {
+		if err := checkPatch(c.answer, c.sidecars); (err != nil) != c.fails {
 			t.Errorf("%s: %v", sentence, err)
 		}
 	}

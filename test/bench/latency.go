@@ -24,8 +24,8 @@ func pauseAfter(pods int) time.Duration {
 const idleFold = 10
 
 // latency measures the time from when a watcher can see that a pod has completed
-// to when it can see that the pod is stopped. Nothing is deleted: the node does
-// not acknowledge. The baseline of the reaper in a crowd is the reaper without.
+// to when it can see that the pod is stopped. Nothing is deleted: the pods do not
+// end. The baseline of the reaper in a crowd is the reaper without.
 func (b *bench) latency(ctx context.Context) (all []*figure, err error) {
 	for _, wave := range b.sizes.Waves {
 		n, beside := wave.Size, idleFold*wave.Size*wave.Times
@@ -114,7 +114,7 @@ func (b *bench) latencyOnce(ctx context.Context, who contender, wave wave, idle 
 	if err != nil {
 		return nil, err
 	}
-	node, err := startNode(ctx, b.cluster, version, false)
+	node, err := startNode(ctx, b.cluster, version, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -76,30 +76,29 @@ func bareLoop(ctx context.Context, args []string) error {
 
 func handle(ctx context.Context, clients kubernetes.Interface, p *corev1.Pod) error {
 	switch {
-	case p.Status.Phase == corev1.PodRunning && isCompleted(p):
-		now := time.Now().UTC()
-		body, err := json.Marshal(map[string]any{ // what the reaper writes: the API server's work is not what is compared
-			"metadata": map[string]any{
-				"uid": p.UID, "resourceVersion": p.ResourceVersion,
-				"annotations": map[string]string{essential.StoppedAnnotation: now.Format(time.RFC3339Nano)},
-			},
-			"status": map[string]any{
-				"phase": corev1.PodSucceeded,
-				"conditions": []any{map[string]any{
-					"type": essential.StoppedCondition, "status": corev1.ConditionTrue, "lastTransitionTime": metav1.NewTime(now),
-					"reason": "EssentialContainerCompleted", "message": `Essential container "main" completed with exit code 0`,
-				}},
-			},
-		})
+	case p.Status.Phase == corev1.PodRunning && isCompleted(p) && !essential.Stopped(p):
+		body, err := stopPatch(p, time.Now())
 		if err != nil {
 			return err
 		}
-		_, err = clients.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, body, metav1.PatchOptions{}, "status")
+		_, err = clients.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.MergePatchType, body, metav1.PatchOptions{})
 		return err
-	case p.Status.Phase == corev1.PodSucceeded && essential.Acknowledged(p) && !essential.Running(p) && p.DeletionTimestamp == nil:
+	case p.Status.Phase == corev1.PodSucceeded && p.DeletionTimestamp == nil:
 		return clients.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
 	}
 	return nil
+}
+
+// stopPatch is what the reaper writes: the API server has the same work.
+func stopPatch(p *corev1.Pod, now time.Time) ([]byte, error) {
+	record := essential.Record{At: now, Phase: corev1.PodSucceeded, Because: essential.End{Container: "main"}.String()}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{
+			"uid": p.UID, "resourceVersion": p.ResourceVersion,
+			"annotations": map[string]string{essential.StoppedAnnotation: record.String()},
+		},
+		"spec": map[string]any{"activeDeadlineSeconds": 1},
+	})
 }
 
 // contenderFlags are those that all contenders have in common.

@@ -29,6 +29,12 @@ func asConverted(t *testing.T, name string) *corev1.Pod {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return patched(t, raw, answer)
+}
+
+// patched is the pod after the patch of the webhook's answer.
+func patched(t *testing.T, raw, answer []byte) *corev1.Pod {
+	t.Helper()
 	operations, err := patchOf(answer)
 	if err != nil {
 		t.Fatal(err)

@@ -19,19 +19,18 @@ import (
 )
 
 // times are when one pod was seen, on the node's own watch, to have completed,
-// to have been stopped and to be gone: one clock for whoever is measured.
+// to have been stopped and to be gone: one clock for all contenders.
 type times struct{ completed, stopped, gone time.Time }
 
-// node is the kubelet of the pods, as far as the API server can tell: it watches
-// them and writes their statuses, but runs nothing.
+// node is the kubelet of the pods for the API server: it watches them and writes
+// their statuses, but runs nothing.
 type node struct {
-	clients      kubernetes.Interface
-	acknowledges bool // stopped pods, as soon as they are seen
+	end func(context.Context, *corev1.Pod) error // writes that a stopped pod has ended; nil: it goes on running
 
 	mu      sync.Mutex
 	seen    map[string]*times
 	changed chan struct{} // has room for one: look again
-	acks    chan *corev1.Pod
+	stopped chan *corev1.Pod
 	err     error
 }
 
@@ -39,18 +38,18 @@ type node struct {
 const writers = 16
 
 // startNode watches until ctx ends. resourceVersion is where the watch begins.
-func startNode(ctx context.Context, clients kubernetes.Interface, resourceVersion string, acknowledges bool) (*node, error) {
+func startNode(ctx context.Context, clients kubernetes.Interface, resourceVersion string, end func(context.Context, *corev1.Pod) error) (*node, error) {
 	watcher, err := watchPods(ctx, clients, namespace, essential.Label, resourceVersion)
 	if err != nil {
 		return nil, fmt.Errorf("watching the node's pods: %w", err)
 	}
 	n := &node{
-		clients: clients, acknowledges: acknowledges, seen: map[string]*times{},
-		changed: make(chan struct{}, 1), acks: make(chan *corev1.Pod, 1<<17),
+		end: end, seen: map[string]*times{},
+		changed: make(chan struct{}, 1), stopped: make(chan *corev1.Pod, 1<<17),
 	}
 	go n.watch(ctx, watcher)
 	for range writers {
-		go n.acknowledge(ctx)
+		go n.endStopped(ctx)
 	}
 	return n, nil
 }
@@ -89,21 +88,21 @@ func (n *node) note(kind watch.EventType, p *corev1.Pod, now time.Time) {
 		t = &times{}
 		n.seen[p.Name] = t
 	}
-	acknowledge := false
+	ends := false
 	switch {
 	case kind == watch.Deleted:
 		t.gone = now
-	case isStopped(p):
+	case essential.Stopped(p):
 		if t.stopped.IsZero() {
 			t.stopped = now
-			acknowledge = n.acknowledges
+			ends = n.end != nil
 		}
 	case isCompleted(p) && t.completed.IsZero():
 		t.completed = now
 	}
 	n.mu.Unlock()
-	if acknowledge {
-		n.acks <- p
+	if ends {
+		n.stopped <- p
 	}
 	n.wake()
 }
@@ -122,15 +121,14 @@ func (n *node) fail(err error) {
 	n.wake()
 }
 
-func (n *node) acknowledge(ctx context.Context) {
+func (n *node) endStopped(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case p := <-n.acks:
-			acknowledged(p)
-			if _, err := n.clients.CoreV1().Pods(namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{}); err != nil && ctx.Err() == nil {
-				n.fail(fmt.Errorf("acknowledging a stop: %w", err))
+		case p := <-n.stopped:
+			if err := n.end(ctx, p); err != nil && ctx.Err() == nil {
+				n.fail(fmt.Errorf("ending pod %s: %w", p.Name, err))
 			}
 		}
 	}

@@ -94,15 +94,23 @@ func done(p *corev1.Pod) {
 	completed(p)
 }
 
-// acknowledged is what a kubelet writes once the stop has ended the sidecar.
-func acknowledged(p *corev1.Pod) {
+// ended is the status that the kubelet writes once the stop has ended the sidecar.
+func ended(p *corev1.Pod) {
 	terminate(p, "proxy", 143, "Error")
+	p.Status.Phase, p.Status.Reason = corev1.PodFailed, essential.DeadlineExceeded
+	p.Status.Message = "Pod was active on the node longer than the specified deadline"
 	for i := range p.Status.Conditions {
 		switch c := &p.Status.Conditions[i]; c.Type {
 		case corev1.PodReady, corev1.ContainersReady:
 			c.Status, c.Reason, c.LastTransitionTime = corev1.ConditionFalse, "PodCompleted", metav1.Now()
 		}
 	}
+}
+
+// decided is the same status after the webhook's verdict.
+func decided(p *corev1.Pod) {
+	ended(p)
+	p.Status.Phase, p.Status.Reason, p.Status.Message = corev1.PodSucceeded, "", ""
 }
 
 func terminate(p *corev1.Pod, name string, code int32, reason string) {
@@ -116,7 +124,7 @@ func terminate(p *corev1.Pod, name string, code int32, reason string) {
 	}
 }
 
-// isCompleted and isStopped read a status as a watcher does.
+// isCompleted reads a status as a watcher does.
 
 func isCompleted(p *corev1.Pod) bool {
 	for i := range p.Status.ContainerStatuses {
@@ -126,5 +134,3 @@ func isCompleted(p *corev1.Pod) bool {
 	}
 	return false
 }
-
-func isStopped(p *corev1.Pod) bool { return essential.Stopped(p) && essential.Terminal(p) }

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/webhook"
 )
 
 // What the statuses mean to the reaper is judged by the package that it asks.
@@ -21,16 +26,73 @@ func TestStatusesMeanWhatAKubeletsDo(t *testing.T) {
 		t.Errorf("running: outcome %q, completed %t", outcome(), isCompleted(p))
 	}
 	completed(p)
-	if !isCompleted(p) || outcome() != corev1.PodSucceeded || !essential.Running(p) || essential.EndsByItself(p) || isStopped(p) {
+	if !isCompleted(p) || outcome() != corev1.PodSucceeded || !essential.Running(p) || essential.EndsByItself(p) || essential.Stopped(p) {
 		t.Errorf("completed: outcome %q, the sidecar runs: %t", outcome(), essential.Running(p))
 	}
-	p.Annotations[essential.StoppedAnnotation], p.Status.Phase = "2030-01-02T03:04:05Z", corev1.PodSucceeded
-	if !isStopped(p) || essential.Acknowledged(p) {
-		t.Errorf("stopped: %t, acknowledged %t", isStopped(p), essential.Acknowledged(p))
+	stop(t, p)
+	if !essential.Stopped(p) || outcome() != corev1.PodSucceeded || essential.Terminal(p) {
+		t.Errorf("stopped %t, outcome %q, phase %s", essential.Stopped(p), outcome(), p.Status.Phase)
 	}
-	acknowledged(p)
-	if !essential.Acknowledged(p) || essential.Running(p) {
-		t.Errorf("acknowledged: %t, still runs: %t", essential.Acknowledged(p), essential.Running(p))
+	ended(p)
+	if essential.Running(p) || p.Status.Phase != corev1.PodFailed || p.Status.Reason != essential.DeadlineExceeded || outcome() != corev1.PodSucceeded {
+		t.Errorf("ended: phase %s, reason %s, outcome %q, still runs: %t", p.Status.Phase, p.Status.Reason, outcome(), essential.Running(p))
+	}
+}
+
+// stop applies the stop of the bare loop.
+func stop(t *testing.T, p *corev1.Pod) {
+	t.Helper()
+	patch, err := stopPatch(p, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(patch, p); err != nil { // it has no null, so this is what a merge does
+		t.Fatal(err)
+	}
+}
+
+// A burst does not wait for the verdict: its pods end with what that would write.
+func TestDecidedIsTheVerdictOnEnded(t *testing.T) {
+	stored := pod("p", true, true)
+	stored.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	done(stored)
+	stop(t, stored)
+	update, want := stored.DeepCopy(), stored.DeepCopy()
+	ended(update)
+	decided(want)
+	for i := range want.Status.Conditions { // dated by the clock
+		want.Status.Conditions[i].LastTransitionTime = update.Status.Conditions[i].LastTransitionTime
+	}
+	want.Status.ContainerStatuses[1].State.Terminated.FinishedAt = update.Status.ContainerStatuses[1].State.Terminated.FinishedAt
+
+	raw := map[*corev1.Pod][]byte{}
+	for _, p := range []*corev1.Pod{stored, update, want} {
+		var err error
+		if raw[p], err = json.Marshal(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	body, err := json.Marshal(&admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID:       "8b1f0f5e-5a5e-4c0f-9f39-0a6d0a3f3a11",
+			Kind:      metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
+			Resource:  metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+			Namespace: namespace, Name: "p", SubResource: "status", Operation: admissionv1.Update,
+			Object: runtime.RawExtension{Raw: raw[update]}, OldObject: runtime.RawExtension{Raw: raw[stored]},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := admissionServer()
+	t.Cleanup(server.Close)
+	answer, err := post(t.Context(), server.Client(), server.URL+webhook.StatusesPath, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(encoded(t, want), encoded(t, patched(t, raw[update], answer))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -42,7 +104,8 @@ func TestOtherPodsAreNotTracked(t *testing.T) {
 }
 
 func TestTheNodeNotesTheFirstOfEach(t *testing.T) {
-	n := &node{acknowledges: true, seen: map[string]*times{}, changed: make(chan struct{}, 1), acks: make(chan *corev1.Pod, 10)}
+	end := func(context.Context, *corev1.Pod) error { return nil }
+	n := &node{end: end, seen: map[string]*times{}, changed: make(chan struct{}, 1), stopped: make(chan *corev1.Pod, 10)}
 	at := func(second int) time.Time { return time.Date(2030, 1, 2, 3, 4, second, 0, time.UTC) }
 	p := pod("p", true, false)
 	running(p)
@@ -50,15 +113,16 @@ func TestTheNodeNotesTheFirstOfEach(t *testing.T) {
 	completed(p)
 	n.note(watch.Modified, p, at(1))
 	n.note(watch.Modified, p, at(2))
-	p.Annotations[essential.StoppedAnnotation], p.Status.Phase = "2030-01-02T03:04:05Z", corev1.PodSucceeded
+	stop(t, p)
 	n.note(watch.Modified, p, at(3))
+	decided(p)
 	n.note(watch.Modified, p, at(4))
 	n.note(watch.Deleted, p, at(5))
 	if got, want := *n.all()["p"], (times{completed: at(1), stopped: at(3), gone: at(5)}); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if len(n.acks) != 1 {
-		t.Errorf("%d acknowledgements of one stop", len(n.acks))
+	if len(n.stopped) != 1 {
+		t.Errorf("one stopped pod is ended %d times", len(n.stopped))
 	}
 	other := &times{stopped: at(7), gone: at(13)}
 	if stops, reaped := rates(map[string]*times{"p": n.all()["p"], "q": other}); stops != 0.5 || reaped != 0.2 {
