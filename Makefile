@@ -79,7 +79,7 @@ chart-test: setup ## Lint the chart and test what it renders
 	HELM=$(BIN)/helm $(GOTESTSUM) -- ./test/chart
 
 # Of an older kubelet, how it stops pods is what matters; RUN= selects more.
-RUN ?= $(if $(KUBELET),TestEndToEnd/(Stops|NativeWithoutReaper))
+RUN ?= $(if $(KUBELET),TestEndToEnd/(Stops|NativeWithoutReaper|FullNode|PreemptedByKubelet|Burst))
 E2E = KUBELET=$(KUBELET) $(GOTESTSUM) --format=standard-verbose -- -count=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)')
 # The tests of test/cluster come first: what the last cluster leaves on the machine shows only without another one.
 # The cluster goes whatever happens; KEEP=1 leaves it for looking around.
