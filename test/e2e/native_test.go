@@ -153,6 +153,7 @@ func testNativeByDefault(t *testing.T) {
 		return annotated(stuck(corev1.RestartPolicyNever), append(pairs, essential.RetentionAnnotation, "5s")...)
 	}
 	plain := kube.Job(s.namespace, "plain", retained())
+	plain.Spec.PodReplacementPolicy = new(batchv1.Failed)
 	if got := create(plain); got != "" {
 		t.Errorf("a plain Job gets the warning %q", got)
 	}
