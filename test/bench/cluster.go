@@ -139,7 +139,7 @@ func (c *cluster) create(ctx context.Context, k kind, count int) ([]*corev1.Pod,
 	if pods[0], err = c.stored(ctx, k.name(0)); err != nil {
 		return nil, err
 	}
-	return pods, each(count-1, func(i int) error {
+	return pods, each(writers, count-1, func(i int) error {
 		pods[i+1] = copyNamed(pods[0], k.name(i+1))
 		return c.store(ctx, pods[i+1])
 	})
@@ -166,7 +166,7 @@ func (c *cluster) createFirst(ctx context.Context, k kind) error {
 // takes it: nothing is asked of the API server while it is asked for stops.
 // Only this program may have written the pods before.
 func (c *cluster) complete(ctx context.Context, pods ...*corev1.Pod) error {
-	return each(len(pods), func(i int) error {
+	return each(writers, len(pods), func(i int) error {
 		p := pods[i].DeepCopy()
 		completed(p)
 		return c.store(ctx, p)
@@ -204,7 +204,7 @@ func (c *cluster) clear(ctx context.Context) error {
 		if len(list.Items) == 0 {
 			return nil
 		}
-		if err := each(len(list.Items), func(i int) error { return c.forget(ctx, list.Items[i].Name) }); err != nil {
+		if err := each(writers, len(list.Items), func(i int) error { return c.forget(ctx, list.Items[i].Name) }); err != nil {
 			return err
 		}
 	}
@@ -219,12 +219,12 @@ func (c *cluster) resourceVersion(ctx context.Context) (string, error) {
 	return list.ResourceVersion, nil
 }
 
-// each calls do for all indices below count, [writers] at a time, and returns
-// the first error.
-func each(count int, do func(i int) error) error {
+// each calls do for all indices below count, so many at a time as there are workers,
+// and returns the first error.
+func each(workers, count int, do func(i int) error) error {
 	var next atomic.Int64
 	var group errgroup.Group
-	for range writers {
+	for range workers {
 		group.Go(func() error {
 			for {
 				i := int(next.Add(1) - 1)

@@ -155,6 +155,10 @@ func (i *installation) on(ctx context.Context) error {
 	return errors.Join(i.replace(ctx, i.objects), i.await(ctx, effects{true, true, true}))
 }
 
+func (i *installation) off(ctx context.Context) error {
+	return errors.Join(i.delete(ctx, i.objects), i.await(ctx, effects{}))
+}
+
 // effects are what the API server does by the installation.
 type effects struct{ decides, boundsReaper, guardsAnnotations bool }
 

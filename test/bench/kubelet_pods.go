@@ -200,7 +200,7 @@ func (c *cluster) kubeletNode(ctx context.Context) (string, error) {
 // run creates the pods and returns when their containers run. The pods are then
 // as the API server has taken them.
 func (c *cluster) run(ctx context.Context, pods []*corev1.Pod) error {
-	err := each(len(pods), func(i int) error {
+	err := each(writers, len(pods), func(i int) error {
 		created, err := c.CoreV1().Pods(namespace).Create(ctx, pods[i], metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("creating a pod: %w", err)

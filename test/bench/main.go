@@ -62,6 +62,7 @@ var rows = []struct {
 	{"admission", false, (*bench).admission},
 	{"creation", false, (*bench).creation},
 	{"conversion", false, (*bench).conversion},
+	{"statuses", false, (*bench).statuses},
 	{"start", false, (*bench).start},
 	{"memory", false, (*bench).memory}, // leaves most pods behind
 }
