@@ -56,6 +56,7 @@ var rows = []struct {
 }{
 	{"kubelet", true, (*bench).kubelet},
 	{"native", true, (*bench).native},
+	{"kept", true, (*bench).kept},
 	{"latency", false, (*bench).latency},
 	{"burst", false, (*bench).burst}, // leaves the most events behind
 	{"requests", false, (*bench).requests},

@@ -26,6 +26,8 @@ type sizes struct {
 	Creators  int    `json:"creators"`  // that create at the same time
 	Sidecars  []int  `json:"sidecars"`  // of a pod that is converted
 	Converted int    `json:"converted"` // pods created in each mode in a round
+	Kept      int    `json:"kept"`      // pods of the real kubelet that stay after their end
+	Window    int    `json:"window"`    // seconds in each round in which its requests for them are counted
 	Statuses  int    `json:"statuses"`  // pods whose status is written, of each kind in each turn
 	Turns     int    `json:"turns"`     // with and without the installation, in each round
 }
@@ -43,21 +45,21 @@ var scales = map[string]sizes{
 		Tracked: 1000, Others: 5000, Starts: 2,
 		Reviews: 1000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
 		Acts: 5, Crowd: 10, Pairs: 8, Creations: 200, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 40,
-		Statuses: 400, Turns: 1,
+		Statuses: 400, Turns: 1, Kept: 20, Window: 10,
 	},
 	"default": {
 		Rounds: 5, Burst: 5000, Reaped: 200, Waves: []wave{{1, 130, false}, {100, 3, true}, {1000, 1, false}},
 		Tracked: 10000, Others: 50000, Starts: 4,
 		Reviews: 4000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
 		Acts: 4, Crowd: 10, Pairs: 15, Creations: 300, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 100,
-		Statuses: 500, Turns: 2,
+		Statuses: 500, Turns: 2, Kept: 100, Window: 10,
 	},
 	"full": {
 		Rounds: 5, Burst: 5000, Reaped: 200, Waves: []wave{{1, 200, true}, {100, 10, true}, {1000, 2, true}},
 		Tracked: 50000, Others: 100000, Starts: 10,
 		Reviews: 20000, PodSizes: []int{4 << 10, 64 << 10, 1 << 20}, Reviewers: 4,
 		Acts: 10, Crowd: 34, Pairs: 40, Creations: 2000, Creators: 4, Sidecars: []int{1, 5, 20}, Converted: 500,
-		Statuses: 2000, Turns: 10,
+		Statuses: 2000, Turns: 10, Kept: 100, Window: 30,
 	},
 }
 
