@@ -36,6 +36,7 @@ func TestAnnotationsThatDiffer(t *testing.T) {
 		{essential.TrackedAnnotation: "main" + retentionKey + "10m"},
 		{essential.TrackedAnnotation: "main\x00" + retentionKey + "\x0010m"},
 		{corev1.MirrorPodAnnotationKey: "main"},
+		{essential.TrackedAnnotation: "main", helmHook: "test"},
 		{essential.Label + "/": "main"},
 	} {
 		for range 2 { // the second time, it is known
@@ -51,9 +52,11 @@ func TestAnnotationsThatDiffer(t *testing.T) {
 
 func TestAnnotationSetsAreBounded(t *testing.T) {
 	var sets annotationSets
-	sets.trim(map[string]string{essential.TrackedAnnotation: "main", essential.StoppedAnnotation: "2030-01-02T03:04:05Z"})
-	if len(sets.known) != 0 {
-		t.Error("the time of a stop is remembered")
+	for _, key := range []string{essential.StoppedAnnotation, essential.DueAnnotation} {
+		sets.trim(map[string]string{essential.TrackedAnnotation: "main", key: record(succeeded, now)})
+		if len(sets.known) != 0 {
+			t.Errorf("the time in %s is remembered", key)
+		}
 	}
 	for i := range 10 * maxAnnotationSets {
 		sets.trim(map[string]string{essential.TrackedAnnotation: fmt.Sprint(i)})

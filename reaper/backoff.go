@@ -66,7 +66,7 @@ func (o backOff) next(pod *corev1.Pod, now time.Time) backOff {
 	switch {
 	case o.over(now):
 		return backOff{last: now}
-	case pod.CreationTimestamp.After(o.last):
+	case !pod.CreationTimestamp.Time.Before(o.last.Truncate(time.Second)):
 		return backOff{last: now, delay: min(max(2*o.delay, minBackOff), maxBackOff)}
 	default:
 		return o

@@ -31,12 +31,12 @@ func BenchmarkDecide(b *testing.B) {
 		"waiting":        aPod(),
 		"waiting for it": waiting["all policies"],
 		"due":            aPod().exited("main", 0, "Completed"),
-		"stopped":        aPod().exited("main", 0, "Completed").exited("proxy", 143, "Error").stopped(now, now).acknowledged(),
+		"stopped":        bothEnded().stopped(succeeded, now),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				decide(pod.Pod, true, ordinary, now)
+				decide(pod.Pod, true, 0, ordinary, now)
 			}
 		})
 	}

@@ -68,10 +68,27 @@ func (b podBuilder) policy(policy corev1.RestartPolicy) podBuilder {
 
 // ownedBy adds a controlling owner, and one that is none.
 func (b podBuilder) ownedBy(kind, name string) podBuilder {
-	b.OwnerReferences = []metav1.OwnerReference{
-		{APIVersion: "example.com/v1", Kind: "Other", Name: "other", UID: "uid-other"},
-		{APIVersion: "batch/v1", Kind: kind, Name: name, UID: "uid-owner", Controller: new(true)},
-	}
+	return b.controlledBy(metav1.OwnerReference{APIVersion: "batch/v1", Kind: kind, Name: name, UID: "uid-owner"})
+}
+
+func (b podBuilder) controlledBy(owner metav1.OwnerReference) podBuilder {
+	owner.Controller = new(true)
+	b.OwnerReferences = []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Other", Name: "other", UID: "uid-other"}, owner}
+	return b
+}
+
+// ownedByReplicaSet makes it a pod that is replaced whatever its outcome.
+func (b podBuilder) ownedByReplicaSet() podBuilder {
+	return b.controlledBy(metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "uid-owner"})
+}
+
+func (b podBuilder) created(at time.Time) podBuilder {
+	b.CreationTimestamp = metav1.NewTime(at)
+	return b
+}
+
+func (b podBuilder) deadline(seconds int64) podBuilder {
+	b.Spec.ActiveDeadlineSeconds = &seconds
 	return b
 }
 
@@ -141,30 +158,35 @@ func (b podBuilder) nativeSidecar(name string) podBuilder {
 	return b
 }
 
-// stopped is what a first stop, and later ones, leave.
-func (b podBuilder) stopped(first, last time.Time) podBuilder {
-	b.Annotations[essential.StoppedAnnotation] = last.Format(time.RFC3339Nano)
-	return b.recorded(corev1.ConditionTrue, completedReason, first).phase(corev1.PodSucceeded)
+// due records a delay, with a phase.
+func (b podBuilder) due(phase corev1.PodPhase, at time.Time) podBuilder {
+	return b.annotated(essential.DueAnnotation, record(phase, at))
 }
 
-// stoppedAsFailed is the same for a failure.
-func (b podBuilder) stoppedAsFailed(first, last time.Time) podBuilder {
-	b.Annotations[essential.StoppedAnnotation] = last.Format(time.RFC3339Nano)
-	return b.recorded(corev1.ConditionTrue, failedReason, first).phase(corev1.PodFailed)
+// stopped records a stop, with a phase, and lowers the deadline.
+func (b podBuilder) stopped(phase corev1.PodPhase, at time.Time) podBuilder {
+	b.Spec.ActiveDeadlineSeconds = new(int64(1))
+	return b.annotated(essential.StoppedAnnotation, record(phase, at))
 }
 
-// recorded adds the Stopped condition.
-func (b podBuilder) recorded(status corev1.ConditionStatus, reason string, since time.Time) podBuilder {
-	b.Status.Conditions = append(b.Status.Conditions, corev1.PodCondition{
-		Type: essential.StoppedCondition, Status: status, Reason: reason, Message: "What was recorded", LastTransitionTime: metav1.NewTime(since.Truncate(time.Second)),
+func record(phase corev1.PodPhase, at time.Time) string {
+	return essential.Record{At: at, Phase: phase, Because: recorded}.String()
+}
+
+// stoppedByOld is what a version before 0.2 left when it stopped the pod.
+func (b podBuilder) stoppedByOld(phase corev1.PodPhase, at time.Time) podBuilder {
+	return b.conditionOfOld(corev1.ConditionTrue, phase, at).phase(phase).
+		annotated(essential.StoppedAnnotation, at.Add(time.Millisecond).Format(time.RFC3339Nano))
+}
+
+// conditionOfOld is what a version before 0.2 recorded: a delay if it is false.
+func (b podBuilder) conditionOfOld(status corev1.ConditionStatus, phase corev1.PodPhase, at time.Time) podBuilder {
+	return b.conditioned(corev1.PodCondition{
+		Type: essential.OldStoppedCondition, Status: status, Reason: reasonOf(phase), Message: recorded, LastTransitionTime: metav1.NewTime(at),
 	})
-	return b
 }
 
-// acknowledged is what the kubelet writes once it knows of the phase.
-func (b podBuilder) acknowledged() podBuilder {
-	b.Status.Conditions = append(b.Status.Conditions, corev1.PodCondition{
-		Type: corev1.ContainersReady, Status: corev1.ConditionFalse, Reason: "PodCompleted",
-	})
+func (b podBuilder) conditioned(c corev1.PodCondition) podBuilder {
+	b.Status.Conditions = append(b.Status.Conditions, c)
 	return b
 }

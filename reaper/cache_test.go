@@ -15,9 +15,12 @@ import (
 // full is a pod of which everything that the cache keeps is set, and more.
 func full() *corev1.Pod {
 	pod := aPod().ownedBy("Job", "nightly").deleting().restarted("main", 1).exited("proxy", 143, "Error").nativeSidecar("setup").
-		stopped(now, now).acknowledged().annotated(retentionKey, "10m")
+		stopped(succeeded, now).due(succeeded, now).conditionOfOld(corev1.ConditionTrue, succeeded, now).phase(succeeded).annotated(retentionKey, "10m").annotated(helmHook, "test")
+	pod.CreationTimestamp, pod.Status.StartTime = metav1.NewTime(now), new(metav1.NewTime(now))
+	pod.Status.Reason = "DeadlineExceeded"
 	pod.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{{Name: "debug", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(now)}}}}
 	pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady},
+		corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "PreemptionByScheduler", LastTransitionTime: metav1.NewTime(now), LastProbeTime: metav1.NewTime(now)},
 		corev1.PodCondition{Type: corev1.AllContainersRestarting, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(now), LastProbeTime: metav1.NewTime(now)})
 	pod.Spec.InitContainers[0].Image = "setup:1"
 	pod.Spec.Containers[1] = corev1.Container{Name: "proxy", Image: "proxy:1", RestartPolicy: new(corev1.ContainerRestartPolicyNever),
@@ -31,18 +34,19 @@ func trimmed() *corev1.Pod {
 	whole := full()
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "jobs", Name: "nightly-x7k2p", UID: "uid-1", ResourceVersion: "41", DeletionTimestamp: &metav1.Time{Time: now},
+			Namespace: "jobs", Name: "nightly-x7k2p", UID: "uid-1", ResourceVersion: "41", CreationTimestamp: metav1.NewTime(now), DeletionTimestamp: &metav1.Time{Time: now},
 			OwnerReferences: whole.OwnerReferences[1:],
 			Annotations: map[string]string{
-				essential.TrackedAnnotation: "main", essential.StoppedAnnotation: "2030-01-02T03:04:05Z", retentionKey: "10m",
+				essential.TrackedAnnotation: "main", retentionKey: "10m", helmHook: "test",
+				essential.DueAnnotation: record(succeeded, now), essential.StoppedAnnotation: record(succeeded, now),
 			},
 		},
 		Spec: corev1.PodSpec{
-			RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: new(int64(30)),
+			RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: new(int64(30)), ActiveDeadlineSeconds: new(int64(1)),
 			Containers: []corev1.Container{{Name: "proxy", RestartPolicy: whole.Spec.Containers[1].RestartPolicy, RestartPolicyRules: whole.Spec.Containers[1].RestartPolicyRules}},
 		},
 		Status: corev1.PodStatus{
-			Phase: corev1.PodSucceeded,
+			Phase: corev1.PodSucceeded, StartTime: new(metav1.NewTime(now)),
 			ContainerStatuses: []corev1.ContainerStatus{
 				{Name: "main", State: runs, LastTerminationState: whole.Status.ContainerStatuses[0].LastTerminationState},
 				{Name: "proxy", State: whole.Status.ContainerStatuses[1].State},
@@ -50,8 +54,8 @@ func trimmed() *corev1.Pod {
 			InitContainerStatuses:      []corev1.ContainerStatus{{Name: "setup", State: runs}},
 			EphemeralContainerStatuses: []corev1.ContainerStatus{{Name: "debug", State: runs}},
 			Conditions: []corev1.PodCondition{
-				{Type: essential.StoppedCondition, Status: corev1.ConditionTrue, Reason: completedReason, Message: "What was recorded", LastTransitionTime: metav1.NewTime(now)},
-				{Type: corev1.ContainersReady, Status: corev1.ConditionFalse, Reason: "PodCompleted"},
+				{Type: essential.OldStoppedCondition, Status: corev1.ConditionTrue, Reason: completedReason, Message: recorded, LastTransitionTime: metav1.NewTime(now)},
+				{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "PreemptionByScheduler", LastTransitionTime: metav1.NewTime(now)},
 				{Type: corev1.AllContainersRestarting, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(now)},
 			},
 		},

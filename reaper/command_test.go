@@ -17,13 +17,13 @@ func TestCommand(t *testing.T) {
 	}{
 		"help describes the command and its flags": {
 			args: []string{"--help"},
-			prints: []string{"once the essential container of one has completed", "-stop-strategy", "(default \"Complete\")",
+			prints: []string{"once the essential container of one has completed", "-default-on-failure", "(default Stop)",
 				"-workers", "(default 16)", "-leader-elect", "-kubeconfig", "-zap-log-level"},
 		},
 		"the version":               {args: []string{"--version"}, prints: []string{"v1.2.3\n"}},
 		"an unknown flag":           {args: []string{"--nope"}, fails: "flag provided but not defined: -nope"},
 		"a positional argument":     {args: []string{"now"}, fails: `unexpected argument "now"`},
-		"a value that is not valid": {args: []string{"--stop-strategy=Kill"}, fails: `--stop-strategy: "Kill"`},
+		"a value that is not valid": {args: []string{"--workers=0"}, fails: "--workers: 0 is not between 1 and 1000"},
 		"a kubeconfig that is not there": {args: []string{"--kubeconfig=" + filepath.Join(t.TempDir(), "none")},
 			fails: "finding the API server"},
 	} {

@@ -15,19 +15,17 @@ func TestOptions(t *testing.T) {
 		args []string
 		want string // in the error
 	}{
-		"policies that are good":       {args: []string{"--default-completion=All", "--default-on-failure=Stop", "--default-stop-delay=30s", "--default-retention=Forever"}},
-		"a completion that is none":    {args: []string{"--default-completion=all"}, want: `invalid value "all" for flag -default-completion: must be Any or All`},
-		"an on-failure that is none":   {args: []string{"--default-on-failure=Fail"}, want: "must be Ignore or Stop"},
-		"a stop-delay that is none":    {args: []string{"--default-stop-delay=-1s"}, want: "must not be negative"},
-		"a retention that is none":     {args: []string{"--default-retention=7d"}, want: "must be a duration such as 90s, 10m or 1h30m, or Forever"},
-		"a selector":                   {args: []string{"--namespace-selector=team in (a,b),!legacy"}},
-		"a selector of all":            {args: []string{"--namespace-selector="}},
-		"a selector that is none":      {args: []string{"--namespace-selector=a in b"}, want: `--namespace-selector: "a in b"`},
-		"the defaults are valid":       {},
-		"plain deletion is a strategy": {args: []string{"--stop-strategy=Delete"}},
-		"a strategy that is none":      {args: []string{"--stop-strategy=delete"}, want: `--stop-strategy: "delete" is neither "Complete" nor "Delete"`},
-		"no workers":                   {args: []string{"--workers=0"}, want: "--workers: 0"},
-		"too many workers":             {args: []string{"--workers=1001"}, want: "--workers: 1001"},
+		"policies that are good":     {args: []string{"--default-completion=All", "--default-on-failure=Stop", "--default-stop-delay=30s", "--default-retention=Forever"}},
+		"a completion that is none":  {args: []string{"--default-completion=all"}, want: `invalid value "all" for flag -default-completion: must be Any or All`},
+		"an on-failure that is none": {args: []string{"--default-on-failure=Fail"}, want: "must be Stop or Ignore"},
+		"a stop-delay that is none":  {args: []string{"--default-stop-delay=-1s"}, want: "must not be negative"},
+		"a retention that is none":   {args: []string{"--default-retention=7d"}, want: "must be a duration such as 90s, 10m or 1h30m, or Forever"},
+		"a selector":                 {args: []string{"--namespace-selector=team in (a,b),!legacy"}},
+		"a selector of all":          {args: []string{"--namespace-selector="}},
+		"a selector that is none":    {args: []string{"--namespace-selector=a in b"}, want: `--namespace-selector: "a in b"`},
+		"the defaults are valid":     {},
+		"no workers":                 {args: []string{"--workers=0"}, want: "--workers: 0"},
+		"too many workers":           {args: []string{"--workers=1001"}, want: "--workers: 1001"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			var o Options
@@ -52,10 +50,10 @@ func TestPolicyFlagsSetTheirDefaults(t *testing.T) {
 	if want := essential.DefaultPolicies(); o.Defaults != want || o.Adopt || o.NamespaceSelector != "essential-containers=enabled" {
 		t.Errorf("before any flag: %+v", o)
 	}
-	if err := flags.Parse([]string{"--default-completion=All", "--default-on-failure=Stop", "--default-stop-delay=30s", "--default-retention=1h"}); err != nil {
+	if err := flags.Parse([]string{"--default-completion=All", "--default-on-failure=Ignore", "--default-stop-delay=30s", "--default-retention=1h"}); err != nil {
 		t.Fatal(err)
 	}
-	want := essential.Policies{Completion: essential.CompletionAll, OnFailure: essential.OnFailureStop, StopDelay: 30 * time.Second, Retention: time.Hour, Mode: essential.ModeReap}
+	want := essential.Policies{Completion: essential.CompletionAll, OnFailure: essential.OnFailureIgnore, StopDelay: 30 * time.Second, Retention: time.Hour, Mode: essential.ModeReap}
 	if o.Defaults != want {
 		t.Errorf("got %+v, want %+v", o.Defaults, want)
 	}

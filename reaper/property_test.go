@@ -13,10 +13,11 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/internal/oracle"
 )
 
-// life is a pod that lives through whatever a kubelet may do to it, beside a
-// record, kept by other means than its status, of what really happened.
+// life is a pod that lives through whatever a kubelet may do to it, together with
+// a record, kept by other means than its status, of what really happened.
 type life struct {
 	pod        *corev1.Pod
 	rules      rules
@@ -24,7 +25,7 @@ type life struct {
 	now        time.Time
 	skew       time.Duration // of the reaper's clock
 
-	everCompleted map[string]bool // exit code 0 at any time
+	everCompleted map[string]bool // exit code 0 by itself, or not to be told from that
 	failedForGood map[string]bool
 	due           Decision // the first decision that acted
 	gone          bool     // deleted
@@ -37,7 +38,6 @@ func newLife(t *rapid.T) *life {
 		essentials:    names[:rapid.IntRange(1, len(names)).Draw(t, "essentials")],
 		everCompleted: map[string]bool{}, failedForGood: map[string]bool{},
 		rules: rules{
-			strategy: rapid.SampledFrom([]Strategy{Complete, DeleteOnly}).Draw(t, "strategy"),
 			defaults: essential.Policies{
 				Completion: rapid.SampledFrom([]essential.Completion{essential.CompletionAny, essential.CompletionAll}).Draw(t, "default completion"),
 				OnFailure:  rapid.SampledFrom([]essential.OnFailure{essential.OnFailureIgnore, essential.OnFailureStop}).Draw(t, "default on-failure"),
@@ -105,6 +105,45 @@ func (l *life) restart(t *rapid.T) {
 	status.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 }
 
+// kill lets the kubelet kill a running container and start it again, as for a
+// probe. Only where it restarts completed containers too, this looks like one.
+func (l *life) kill(t *rapid.T) {
+	i := rapid.IntRange(0, len(l.pod.Spec.Containers)-1).Draw(t, "which")
+	status, c := &l.pod.Status.ContainerStatuses[i], l.pod.Spec.Containers[i]
+	if status.State.Running == nil {
+		t.Skip("does not run")
+	}
+	code := rapid.SampledFrom([]int32{0, 137}).Draw(t, "exit code")
+	status.LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, FinishedAt: metav1.NewTime(l.now)}}
+	if code == 0 && restartedByTheKubelet(c, l.pod.Spec.RestartPolicy, 0) {
+		l.everCompleted[c.Name] = true
+	}
+}
+
+// end lets the kubelet end a pod that was stopped, or in which nothing is left to
+// run. The webhook gives it its phase.
+func (l *life) end(t *rapid.T) {
+	stopped := essential.Stopped(l.pod)
+	if !stopped && !essential.EndsByItself(l.pod) {
+		t.Skip("keeps running")
+	}
+	policies, _ := l.rules.defaults.Override(nil, l.pod.Annotations)
+	phase := corev1.PodSucceeded
+	for i := range l.pod.Status.ContainerStatuses {
+		state := &l.pod.Status.ContainerStatuses[i].State
+		if state.Terminated == nil {
+			*state = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, FinishedAt: metav1.NewTime(l.now)}}
+		}
+		if state.Terminated.ExitCode != 0 {
+			phase = corev1.PodFailed
+		}
+	}
+	if outcome := essential.OutcomeOf(l.pod, policies).Phase; outcome != "" {
+		phase = outcome
+	}
+	l.pod.Status.Phase = phase
+}
+
 // restartedByTheKubelet is the documentation's rule, written down once more.
 func restartedByTheKubelet(c corev1.Container, policy corev1.RestartPolicy, code int32) bool {
 	if c.RestartPolicy != nil {
@@ -136,26 +175,15 @@ func (l *life) clock() time.Time { return l.now.Add(l.skew) }
 
 // act does to the pod what the reaper's patch does.
 func (l *life) act(d Decision) {
-	status := corev1.ConditionTrue
+	record := essential.Record{At: l.clock(), Phase: d.Phase, Because: d.Because}.String()
 	switch d.Action {
 	case Delay:
-		status = corev1.ConditionFalse
-	case Stop, StopAgain:
-		l.pod.Annotations[essential.StoppedAnnotation] = l.clock().Format(time.RFC3339Nano)
-		l.pod.Status.Phase = d.Phase
+		l.pod.Annotations[essential.DueAnnotation] = record
+	case Stop:
+		l.pod.Annotations[essential.StoppedAnnotation] = record
 	case Delete:
 		l.gone = true
-		return
-	default:
-		return
 	}
-	if c := essential.Condition(l.pod, essential.StoppedCondition); c != nil {
-		c.Status = status
-		return
-	}
-	l.pod.Status.Conditions = append(l.pod.Status.Conditions, corev1.PodCondition{
-		Type: essential.StoppedCondition, Status: status, Reason: reasonOf(d.Phase), Message: d.Because, LastTransitionTime: metav1.NewTime(l.clock().Truncate(time.Second)),
-	})
 }
 
 // check decides, and compares with what really happened.
@@ -163,25 +191,32 @@ func (l *life) check(t *rapid.T) {
 	if l.gone {
 		return
 	}
-	d := decide(l.pod, true, l.rules, l.clock())
+	backOff := rapid.SampledFrom([]time.Duration{0, minBackOff}).Draw(t, "back-off")
+	d := decide(l.pod, true, backOff, l.rules, l.clock())
 	policies, _ := l.rules.defaults.Override(nil, l.pod.Annotations)
 
 	trimmed, err := new(trimmer).pod(l.pod.DeepCopy())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(d, decide(trimmed.(*corev1.Pod), true, l.rules, l.clock())); diff != "" {
+	if diff := cmp.Diff(d, decide(trimmed.(*corev1.Pod), true, backOff, l.rules, l.clock())); diff != "" {
 		t.Fatalf("decision on the whole pod (-) and on the trimmed one (+):\n%s", diff)
 	}
 	if d.Action != Leave && l.due.Action == Leave && !l.finished(d.Phase, policies) {
 		t.Fatalf("%s as %s although its essential containers have not finished: %s", d.Action, d.Phase, l)
 	}
 	if l.due.Action != Leave {
-		if d.Action == Leave && d.At.IsZero() && !essential.EndsByItself(l.pod) && !essential.Terminal(l.pod) {
+		if d.Action == Leave && d.At.IsZero() && d.Warning != overdue && !essential.EndsByItself(l.pod) && !essential.Terminal(l.pod) {
 			t.Fatalf("was due (%s), and is no longer: %s", l.due.Action, l)
 		}
 		if d.Phase != "" && d.Phase != l.due.Phase {
 			t.Fatalf("was due as %s, and now as %s: %s", l.due.Phase, d.Phase, l)
+		}
+		if d.Action == Stop && essential.Stopped(l.pod) {
+			t.Fatalf("is stopped a second time: %s", l)
+		}
+		if phase := l.pod.Status.Phase; essential.Terminal(l.pod) && phase != l.due.Phase {
+			t.Fatalf("was due as %s, and ended as %s: %s", l.due.Phase, phase, l)
 		}
 	}
 	if l.due.Action == Leave && d.Action != Leave {
@@ -190,14 +225,80 @@ func (l *life) check(t *rapid.T) {
 	l.act(d)
 }
 
+// Whatever happened to a pod, the trimmed cache decides as the whole pod does, and
+// the decision about a pod that runs is the one of the design's tables.
+func TestDecisionsAboutAnyPod(t *testing.T) {
+	oracle.Check(t, func(t *rapid.T) {
+		f := oracle.Draw(t)
+		pod := f.Pod(rapid.SampledFrom([]corev1.PodPhase{corev1.PodPending, corev1.PodRunning, corev1.PodRunning, corev1.PodSucceeded, corev1.PodFailed}).Draw(t, "phase"))
+		pod.Labels[essential.Label] = f.Label()
+		if rapid.IntRange(0, 9).Draw(t, "tracked") == 0 {
+			delete(pod.Annotations, essential.TrackedAnnotation)
+		}
+		for key, values := range map[string][]string{stopDelayKey: {"3s", "bad"}, retentionKey: {"3s", "Forever", "bad"}, helmHook: {"test"}} {
+			if rapid.IntRange(0, 3).Draw(t, "has "+key) == 0 {
+				pod.Annotations[key] = rapid.SampledFrom(values).Draw(t, key)
+			}
+		}
+		if rapid.Bool().Draw(t, "owned") {
+			pod = podBuilder{pod}.controlledBy(metav1.OwnerReference{APIVersion: rapid.SampledFrom([]string{"v1", "batch/v1", "example.com/v1"}).Draw(t, "owner"), UID: "o"}).Pod
+		}
+		pod.Spec.TerminationGracePeriodSeconds = new(rapid.Int64Range(0, 5).Draw(t, "grace period"))
+		if rapid.IntRange(0, 3).Draw(t, "old stop") == 0 && f.Stopped == "" {
+			pod.Annotations[essential.StoppedAnnotation] = oracle.Start.Format(time.RFC3339Nano)
+		}
+		if rapid.IntRange(0, 3).Draw(t, "native sidecar") == 0 {
+			pod = podBuilder{pod}.nativeSidecar("mesh").Pod
+		}
+		r := rules{defaults: essential.DefaultPolicies(), adopt: rapid.Bool().Draw(t, "adopt")}
+		optedIn, at := rapid.Bool().Draw(t, "opted in"), oracle.Start.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "now"))*time.Second)
+		backOff := rapid.SampledFrom([]time.Duration{0, 5 * time.Second}).Draw(t, "back-off")
+
+		d := decide(pod, optedIn, backOff, r, at)
+		trimmed, err := new(trimmer).pod(pod.DeepCopy())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(d, decide(trimmed.(*corev1.Pod), optedIn, backOff, r, at)); diff != "" {
+			t.Fatalf("decision on the whole pod (-) and on the trimmed one (+):\n%s", diff)
+		}
+		f.Reason = "" // of the phase Failed
+		want := f.Outcome()
+		switch {
+		case !essential.Tracked(pod), f.Deleted != nil, essential.Terminal(pod):
+			if d.Action == Stop || d.Action == Delay {
+				t.Fatalf("%s of a pod that has ended, or that is deleted or not tracked", d.Action)
+			}
+		case f.Stopped != "", essential.EndsByItself(pod):
+			if d.Action != Leave {
+				t.Fatalf("%s of a pod that is stopped or ends by itself", d.Action)
+			}
+		case want.Hopeless:
+			if d.Action != Leave || d.Warning.Reason != essential.FailedReason {
+				t.Fatalf("got %+v, want a warning of the failure", d)
+			}
+		case want.Phase == "":
+			if d.Action != Leave || !d.At.IsZero() {
+				t.Fatalf("got %+v, want to wait", d)
+			}
+		case d.Action == Leave:
+			if d.At.IsZero() || f.Delayed == "" && f.OldVersion == "" {
+				t.Fatalf("got %+v, want %s", d, want.Phase)
+			}
+		case string(d.Phase) != want.Phase || !slices.Contains(want.By, d.Because):
+			t.Fatalf("got %+v, want %+v", d, want)
+		}
+	})
+}
+
 func (l *life) String() string {
 	return fmt.Sprintf("%+v, annotations %v, status %+v", l.rules, l.pod.Annotations, l.pod.Status)
 }
 
 // TestDecisionsAboutAnyLife: whatever a pod lives through, no decision acts
-// before its essential containers have finished; once it is due, it stays due,
-// with the same phase; and the trimmed cache decides the same. All that whatever
-// the reaper's clock says.
+// before its essential containers have finished; once it is due, it remains due,
+// with the same phase, and ends with it; it is stopped once; and the trimmed cache
+// decides the same. All that whatever the reaper's clock says.
 func TestDecisionsAboutAnyLife(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := newLife(t)
@@ -210,8 +311,9 @@ func TestDecisionsAboutAnyLife(t *testing.T) {
 			"the reaper's clock is set": func(t *rapid.T) {
 				l.skew = time.Duration(rapid.IntRange(-1e6, 1e6).Draw(t, "seconds ahead")) * time.Second
 			},
-			"the phase goes back": func(*rapid.T) { l.pod.Status.Phase = corev1.PodRunning },
-			"":                    l.check,
+			"the kubelet kills one": l.kill,
+			"the pod ends":          l.end,
+			"":                      l.check,
 		})
 	})
 }

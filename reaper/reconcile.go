@@ -55,7 +55,7 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		log.FromContext(ctx).V(1).Info("Pod changed meanwhile", "action", decision.Action.String(), "cause", err.Error())
 		return reconcile.Result{}, nil
 	case err != nil:
-		r.report.failed(decision)
+		r.report.failed(ctx, &pod, decision, err)
 		return reconcile.Result{}, err
 	}
 	if decision.Action == Stop {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,6 +24,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // stage is a reconciler on a client that records writes instead of doing them.
@@ -44,7 +47,7 @@ func newStage(t *testing.T, r rules, pods ...client.Object) *stage {
 	s := &stage{told: events.NewFakeRecorder(10)}
 	base := fake.NewClientBuilder().WithObjects(pods...).WithStatusSubresource(&corev1.Pod{}).Build()
 	recording := interceptor.NewClient(base, interceptor.Funcs{
-		SubResourcePatch: func(_ context.Context, _ client.Client, subresource string, _ client.Object, patch client.Patch, _ ...client.SubResourcePatchOption) error {
+		Patch: func(_ context.Context, _ client.WithWatch, object client.Object, patch client.Patch, _ ...client.PatchOption) error {
 			data, err := patch.Data(nil)
 			if err != nil {
 				return err
@@ -53,7 +56,7 @@ func newStage(t *testing.T, r rules, pods ...client.Object) *stage {
 			if err := json.Unmarshal(data, &body); err != nil {
 				return err
 			}
-			s.writes = append(s.writes, write{what: "patch " + subresource + " " + string(patch.Type()), body: body})
+			s.writes = append(s.writes, write{what: "patch " + object.GetName() + " " + string(patch.Type()), body: body})
 			return s.refusal
 		},
 		Delete: func(_ context.Context, _ client.WithWatch, object client.Object, options ...client.DeleteOption) error {
@@ -79,7 +82,7 @@ func newStage(t *testing.T, r rules, pods ...client.Object) *stage {
 // deciderAt decides at this time, in namespaces that all opted in, or none.
 func deciderAt(at time.Time, r rules, optedIn bool) decider {
 	return decider{
-		rules: r, clock: clocktesting.NewFakePassiveClock(at),
+		rules: r, clock: clocktesting.NewFakePassiveClock(at), backOffs: newBackOffs(),
 		optedIn: func(context.Context, string) bool { return optedIn },
 	}
 }
@@ -99,96 +102,95 @@ func (s *stage) nextEvent() string {
 	}
 }
 
-// statusPatch is what a write to the status must look like.
-func statusPatch(body map[string]any) []write {
-	return []write{{what: "patch status application/strategic-merge-patch+json", body: body}}
-}
-
 func TestPatches(t *testing.T) {
-	stopped := func(phase, reason, message string) map[string]any {
-		return map[string]any{
-			"metadata": map[string]any{
-				"uid": "uid-1", "resourceVersion": "999", "annotations": map[string]any{"essential-containers/stopped": "2030-01-02T03:04:05Z"},
-			},
-			"status": map[string]any{"phase": phase, "conditions": []any{map[string]any{
-				"type": "essential-containers/Stopped", "status": "True", "reason": reason, "message": message, "lastTransitionTime": "2030-01-02T03:04:05Z",
-			}}},
-		}
-	}
-	// What a repeated stop says of the condition leaves its transition and message.
-	stoppedAgain := func(phase, reason string) map[string]any {
-		patch := stopped(phase, reason, "")
-		patch["status"].(map[string]any)["conditions"] = []any{map[string]any{
-			"type": "essential-containers/Stopped", "status": "True", "reason": reason,
+	// patch is the whole body of a write: nothing else may be in it.
+	patch := func(annotation, value string, spec map[string]any) []write {
+		body := map[string]any{"metadata": map[string]any{
+			"uid": "uid-1", "resourceVersion": "999", "annotations": map[string]any{annotation: value},
 		}}
-		return patch
+		if spec != nil {
+			body["spec"] = spec
+		}
+		return []write{{what: "patch nightly-x7k2p application/merge-patch+json", body: body}}
 	}
-	long := now.Add(-time.Hour)
+	stopped := func(phase, because string) []write {
+		return patch("essential-containers/stopped", "2030-01-02T03:04:05Z "+phase+": "+because, map[string]any{"activeDeadlineSeconds": 1.0})
+	}
 	for sentence, c := range map[string]struct {
-		pod   podBuilder
-		rules rules
-		want  map[string]any
-		event string
+		pod     podBuilder
+		rules   rules
+		backOff time.Duration
+		want    []write
+		event   string
 	}{
-		"a stop is one patch of status and annotation": {
+		"a stop is one patch of the deadline and an annotation": {
 			pod: aPod().exited("main", 0, "Completed"), rules: ordinary,
-			want:  stopped("Succeeded", "EssentialContainerCompleted", completed),
+			want:  stopped("Succeeded", completed),
 			event: "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is deleted once they have ended",
 		},
-		"so is that of a failure": {
-			pod: aPod().exited("main", 137, "OOMKilled").annotated(onFailureKey, "Stop"), rules: ordinary,
-			want:  stopped("Failed", "EssentialContainerFailed", `Essential container "main" failed with exit code 137 (OOMKilled)`),
+		"the stop of a failure is the same": {
+			pod: aPod().exited("main", 137, "OOMKilled"), rules: ordinary,
+			want:  stopped("Failed", `Essential container "main" failed with exit code 137 (OOMKilled)`),
 			event: `Warning EssentialContainerFailed Essential container "main" failed with exit code 137 (OOMKilled); stopping the pod's other containers, the pod is kept as failed`,
 		},
-		"a retention is told": {
-			pod: aPod().exited("main", 0, "Completed").annotated(retentionKey, "10m"), rules: ordinary,
-			want:  stopped("Succeeded", "EssentialContainerCompleted", completed),
-			event: "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is deleted 10m0s after the stop",
+		"a pod with a deadline of its own gets a lower one": {
+			pod: aPod().exited("main", 0, "Completed").deadline(3600), rules: ordinary,
+			want:  stopped("Succeeded", completed),
+			event: "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is deleted once they have ended",
 		},
-		"one without end too": {
-			pod: aPod().exited("main", 0, "Completed").annotated(retentionKey, "Forever"), rules: ordinary,
-			want:  stopped("Succeeded", "EssentialContainerCompleted", completed),
+		"the event names the retention": {
+			pod: aPod().exited("main", 0, "Completed").annotated(retentionKey, "10m"), rules: ordinary,
+			want:  stopped("Succeeded", completed),
+			event: "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is deleted 10m0s after they have ended",
+		},
+		"the event says that the pod is kept": {
+			pod: aPod().exited("main", 0, "Completed").annotated(helmHook, "test"), rules: ordinary,
+			want:  stopped("Succeeded", completed),
 			event: "Normal EssentialContainerCompleted " + completed + "; stopping the pod's other containers, the pod is kept",
 		},
-		"a repeated stop changes the annotation and keeps the transition": {
-			pod: aPod().exited("main", 0, "Completed").stopped(long, long).phase(corev1.PodRunning), rules: ordinary,
-			want:  stoppedAgain("Succeeded", "EssentialContainerCompleted"),
-			event: "Warning StopRepeated " + withoutEffect(isRunning).Note,
+		"the stop after a delay repeats the record": {
+			pod: aPod().annotated(stopDelayKey, "30s").due(succeeded, now.Add(-time.Minute)), rules: ordinary,
+			want:  stopped("Succeeded", recorded),
+			event: "Normal EssentialContainerCompleted " + recorded + "; stopping the pod's other containers, the pod is deleted once they have ended",
 		},
-		"so does that of a failure": {
-			pod: aPod().exited("main", 1, "Error").stoppedAsFailed(long, long), rules: ordinary,
-			want:  stoppedAgain("Failed", "EssentialContainerFailed"),
-			event: "Warning StopRepeated " + withoutEffect(stillRuns).Note,
+		"a stop on the record of an old version writes the new one": {
+			pod: aPod().stoppedByOld(succeeded, now).phase(corev1.PodRunning), rules: ordinary,
+			want:  stopped("Succeeded", recorded),
+			event: "Normal EssentialContainerCompleted " + recorded + "; stopping the pod's other containers, the pod is deleted once they have ended",
 		},
-		"a delay is a condition": {
+		"a delay is an annotation": {
 			pod: aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s"), rules: ordinary,
-			want: map[string]any{
-				"metadata": map[string]any{"uid": "uid-1", "resourceVersion": "999"},
-				"status": map[string]any{"conditions": []any{map[string]any{
-					"type": "essential-containers/Stopped", "status": "False", "reason": "EssentialContainerCompleted", "message": completed, "lastTransitionTime": "2030-01-02T03:04:05Z",
-				}}},
-			},
+			want:  patch("essential-containers/due", "2030-01-02T03:04:05Z Succeeded: "+completed, nil),
 			event: "Normal StopDelayed " + completed + "; stopping the pod's other containers in 30s",
+		},
+		"the event of a back-off says why": {
+			pod: aPod().policy(corev1.RestartPolicyAlways).ownedByReplicaSet().created(now.Add(-time.Second)).restarted("main", 0), rules: ordinary, backOff: minBackOff,
+			want:  patch("essential-containers/due", "2030-01-02T03:04:05Z Succeeded: "+completed, nil),
+			event: "Normal StopDelayed " + completed + "; stopping the pod's other containers in 10s, because its owner's pods complete too often (back-off)",
 		},
 		"an adoption is an annotation": {
 			pod: aPod().untracked().labelled("proxy_main"), rules: adopting,
-			want: map[string]any{"metadata": map[string]any{
-				"uid": "uid-1", "resourceVersion": "999", "annotations": map[string]any{"essential-containers/tracked": "proxy,main"},
-			}},
+			want:  patch("essential-containers/tracked", "proxy,main", nil),
 			event: "Normal Adopted The pod missed admission and is tracked from now on: proxy,main",
 		},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			c.pod.ResourceVersion = "999"
 			s := newStage(t, c.rules, c.pod.Pod)
+			if c.backOff > 0 {
+				s.backOffs.owners[replacingOwner(c.pod.Pod)] = backOff{last: now.Add(-time.Minute), delay: c.backOff / 2}
+			}
 			if _, err := s.reconcile(t); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(statusPatch(c.want), s.writes, cmp.AllowUnexported(write{})); diff != "" {
+			if diff := cmp.Diff(c.want, s.writes, cmp.AllowUnexported(write{})); diff != "" {
 				t.Errorf("writes (-want +got):\n%s", diff)
 			}
 			if event := s.nextEvent(); event != c.event {
 				t.Errorf("got event  %s\nwant event %s", event, c.event)
+			}
+			if owner := metav1.GetControllerOf(c.pod); owner != nil {
+				s.nextEvent() // the owner's
 			}
 			if len(s.told.Events) > 0 {
 				t.Errorf("a second event: %s", s.nextEvent())
@@ -197,21 +199,50 @@ func TestPatches(t *testing.T) {
 	}
 }
 
-// Stops follow one another faster than whole seconds.
-func TestTheTimeOfAStopIsPreciseAndInUTC(t *testing.T) {
+// The API server would answer with the pod as it is after the patch: the cached
+// one must not change under other readers.
+func TestAWriteLeavesTheCachedPodAsItIs(t *testing.T) {
+	c := fake.NewClientBuilder().WithObjects(aPod().exited("main", 0, "Completed").Pod).Build()
+	var cached corev1.Pod
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(aPod()), &cached); err != nil {
+		t.Fatal(err)
+	}
+	pod, before := &cached, cached.DeepCopy()
+	decider := deciderAt(now, ordinary, true)
+	d, at := decider.decide(t.Context(), pod)
+	if err := apply(t.Context(), c, pod, d, at); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, pod); diff != "" {
+		t.Errorf("the pod (-before +after):\n%s", diff)
+	}
+	var written corev1.Pod
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), &written); err != nil {
+		t.Fatal(err)
+	}
+	if seconds := written.Spec.ActiveDeadlineSeconds; seconds == nil || *seconds != 1 || !essential.Stopped(&written) {
+		t.Errorf("the patch gives %+v, %v", written.Spec, written.Annotations)
+	}
+	if next, _ := decider.decide(t.Context(), &written); next.Action != Leave || next.At != now.Add(30*time.Second+reportSlack) {
+		t.Errorf("the next decision is %+v", next)
+	}
+}
+
+// Records of decisions have one time zone, whatever the machine's.
+func TestTheTimeOfARecordIsInUTC(t *testing.T) {
 	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
-	s.clock = clocktesting.NewFakePassiveClock(now.Add(time.Millisecond).In(time.FixedZone("east", 3600)))
+	s.clock = clocktesting.NewFakePassiveClock(now.Add(999 * time.Millisecond).In(time.FixedZone("east", 3600)))
 	if _, err := s.reconcile(t); err != nil || len(s.writes) != 1 {
 		t.Fatalf("error %v, writes %v", err, s.writes)
 	}
-	want := map[string]any{"essential-containers/stopped": "2030-01-02T03:04:05.001Z"}
+	want := map[string]any{"essential-containers/stopped": "2030-01-02T03:04:05Z Succeeded: " + completed}
 	if diff := cmp.Diff(want, s.writes[0].body["metadata"].(map[string]any)["annotations"]); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
 }
 
 func TestDeletionIsBoundToTheUID(t *testing.T) {
-	pod := aPod().exited("main", 0, "Completed").exited("proxy", 143, "Error").stopped(now, now).acknowledged().uid("uid-7")
+	pod := bothEnded().stopped(succeeded, now).phase(succeeded).uid("uid-7")
 	s := newStage(t, ordinary, pod.Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
@@ -225,15 +256,15 @@ func TestDeletionIsBoundToTheUID(t *testing.T) {
 	}
 }
 
-func TestPlainDeletionTellsWhy(t *testing.T) {
-	s := newStage(t, plain, aPod().exited("main", 0, "Completed").Pod)
+func TestADeletionWithoutAStopHasAnEvent(t *testing.T) {
+	s := newStage(t, ordinary, bothEnded().phase(succeeded).Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
 	if len(s.writes) != 1 || !strings.HasPrefix(s.writes[0].what, "delete") {
 		t.Errorf("writes %v", s.writes)
 	}
-	if event := s.nextEvent(); !strings.Contains(event, "Normal EssentialContainerCompleted "+completed+"; deleting the pod") {
+	if event := s.nextEvent(); event != "Normal EssentialContainerCompleted "+completed+"; deleting the pod" {
 		t.Errorf("got event %q", event)
 	}
 }
@@ -252,7 +283,7 @@ func TestNothingIsWrittenAndToldOfAPodThatIsNotDue(t *testing.T) {
 }
 
 func TestReconcileComesBackAtTheDeadline(t *testing.T) {
-	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").stopped(now, now).acknowledged().Pod)
+	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").stopped(succeeded, now).Pod)
 	result, err := s.reconcile(t)
 	if want := 30*time.Second + reportSlack; err != nil || result.RequeueAfter != want {
 		t.Errorf("result %v, error %v, want to come back after %s", result, err, want)
@@ -261,7 +292,7 @@ func TestReconcileComesBackAtTheDeadline(t *testing.T) {
 
 // A clock that is a day behind makes a short delay a long one, until it is set.
 func TestReconcileLooksAgainInCaseTheClockIsSet(t *testing.T) {
-	pod := aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s").recorded(corev1.ConditionFalse, completedReason, now)
+	pod := aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s").due(succeeded, now)
 	s := newStage(t, ordinary, pod.Pod)
 	clock := clocktesting.NewFakePassiveClock(now.Add(-24 * time.Hour))
 	s.clock = clock
@@ -274,6 +305,8 @@ func TestReconcileLooksAgainInCaseTheClockIsSet(t *testing.T) {
 	}
 }
 
+var errRefused = apierrors.NewServiceUnavailable("down")
+
 func TestRefusedWrites(t *testing.T) {
 	pods := schema.GroupResource{Resource: "pods"}
 	for sentence, c := range map[string]struct {
@@ -282,7 +315,7 @@ func TestRefusedWrites(t *testing.T) {
 	}{
 		"a pod that is gone is done":               {refusal: apierrors.NewNotFound(pods, "x")},
 		"a pod that has changed is looked at anew": {refusal: apierrors.NewConflict(pods, "x", errors.New("changed"))},
-		"anything else is tried again":             {refusal: apierrors.NewServiceUnavailable("down"), failed: 1},
+		"anything else is tried again":             {refusal: errRefused, failed: 1},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
@@ -304,12 +337,9 @@ func TestRefusedWrites(t *testing.T) {
 // Each action is counted and told when it was carried out, and counted as
 // failed, under its name, when it was refused.
 func TestActionsAreCountedAndTold(t *testing.T) {
-	long := now.Add(-time.Hour)
-	ended := func() podBuilder { return aPod().exited("main", 0, "Completed").exited("proxy", 143, "Error") }
 	stopped := func(phase string) func(*metrics) prometheus.Counter {
 		return func(m *metrics) prometheus.Counter { return m.stopped.WithLabelValues(phase) }
 	}
-	repeated := func(m *metrics) prometheus.Counter { return m.repeated }
 	deleted := func(m *metrics) prometheus.Counter { return m.deleted }
 	adopted := func(m *metrics) prometheus.Counter { return m.adopted }
 	for sentence, c := range map[string]struct {
@@ -319,18 +349,15 @@ func TestActionsAreCountedAndTold(t *testing.T) {
 		count  func(*metrics) prometheus.Counter // of those carried out, if they are counted
 		event  string                            // how it begins; empty: none
 	}{
-		"an adoption":          {aPod().untracked(), adopting, "Adopt", adopted, "Normal Adopted Tracking "},
-		"a delay":              {aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s"), ordinary, "Delay", nil, "Normal StopDelayed Stopping "},
-		"a delay of a failure": {aPod().exited("main", 1, "Error").annotated(stopDelayKey, "30s").annotated(onFailureKey, "Stop"), ordinary, "Delay", nil, "Warning StopDelayed Stopping "},
-		"a stop":               {aPod().exited("main", 0, "Completed"), ordinary, "Stop", stopped("Succeeded"), "Normal EssentialContainerCompleted Stopping "},
-		"a stop of a failure":  {aPod().exited("main", 1, "Error").annotated(onFailureKey, "Stop"), ordinary, "Stop", stopped("Failed"), "Warning EssentialContainerFailed Stopping "},
-		"a repeated stop":      {aPod().exited("main", 0, "Completed").stopped(long, long), ordinary, "StopAgain", repeated, "Warning StopRepeated Waiting "},
-		"a deletion":           {ended().stopped(long, long).acknowledged(), ordinary, "Delete", deleted, ""},
-		"a plain deletion":     {aPod().exited("main", 0, "Completed"), plain, "Delete", deleted, "Normal EssentialContainerCompleted Deleting "},
-		"a plain deletion of a failure": {aPod().exited("main", 1, "Error").annotated(onFailureKey, "Stop"), plain, "Delete", deleted,
-			"Warning EssentialContainerFailed Deleting "},
+		"an adoption":             {aPod().untracked(), adopting, "Adopt", adopted, "Normal Adopted Tracking "},
+		"a delay":                 {aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s"), ordinary, "Delay", nil, "Normal StopDelayed Stopping "},
+		"a delay of a failure":    {aPod().exited("main", 1, "Error").annotated(stopDelayKey, "30s"), ordinary, "Delay", nil, "Warning StopDelayed Stopping "},
+		"a stop":                  {aPod().exited("main", 0, "Completed"), ordinary, "Stop", stopped("Succeeded"), "Normal EssentialContainerCompleted Stopping "},
+		"a stop of a failure":     {aPod().exited("main", 1, "Error"), ordinary, "Stop", stopped("Failed"), "Warning EssentialContainerFailed Stopping "},
+		"a deletion":              {bothEnded().stopped(succeeded, now).phase(succeeded), ordinary, "Delete", deleted, ""},
+		"a deletion without stop": {bothEnded().phase(succeeded), ordinary, "Delete", deleted, "Normal EssentialContainerCompleted Deleting "},
 	} {
-		for outcome, refusal := range map[string]error{"done": nil, "refused": apierrors.NewServiceUnavailable("down")} {
+		for outcome, refusal := range map[string]error{"done": nil, "refused": errRefused} {
 			t.Run(sentence+", "+outcome, func(t *testing.T) {
 				s := newStage(t, c.rules, c.pod.Pod)
 				s.refusal, s.told.Verbose = refusal, true
@@ -434,6 +461,19 @@ func TestAWarningIsToldOnceForAsLongAsItsCauseLasts(t *testing.T) {
 				t.Errorf("%s: got event %s", step.sentence, event)
 			}
 		}
+	}
+}
+
+func TestOverduePodsAreCounted(t *testing.T) {
+	s := newStage(t, ordinary, aPod().stopped(succeeded, now.Add(-time.Hour)).Pod)
+	if _, err := s.reconcile(t); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.report.notices.count(overdueReason); got != 1 {
+		t.Errorf("%d overdue pods are counted", got)
+	}
+	if event := s.nextEvent(); !strings.HasPrefix(event, "Warning StopOverdue ") || len(s.writes) > 0 {
+		t.Errorf("got event %s, writes %v", event, s.writes)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/tools/events"
@@ -18,6 +19,7 @@ import (
 const (
 	completedReason     = "EssentialContainerCompleted"
 	delayedReason       = "StopDelayed"
+	refusedReason       = "StopRefused"
 	overdueReason       = "StopOverdue"
 	adoptedReason       = "Adopted"
 	untrackedReason     = "Untracked"
@@ -54,6 +56,10 @@ func failureIgnored(outcome essential.Outcome) Warning {
 
 var overdue = Warning{overdueReason, "The pod was stopped, but has not ended after its grace period. " +
 	"Check the kubelet of its node, and that the API server can reach the webhook: until it does, the kubelet cannot report the end"}
+
+func refused(err error) Warning {
+	return Warning{refusedReason, "The API server refuses to stop the pod, and is asked again: " + err.Error()}
+}
 
 // reporter emits events and counts, after the write has succeeded.
 type reporter struct {
@@ -114,10 +120,13 @@ func (r *reporter) tell(pod *corev1.Pod, eventType, reason, action, note string)
 	}
 }
 
-// failed counts a decision that could not be carried out; the error itself is
-// the caller's.
-func (r *reporter) failed(d Decision) {
+// failed counts a decision that could not be carried out, and warns if the API
+// server refuses a stop: the user can do something about that.
+func (r *reporter) failed(ctx context.Context, pod *corev1.Pod, d Decision, err error) {
 	r.metrics.failed.WithLabelValues(d.Action.String()).Inc()
+	if d.Action == Stop && apierrors.IsForbidden(err) {
+		r.warn(ctx, pod, refused(err))
+	}
 }
 
 func eventType(phase corev1.PodPhase) string {

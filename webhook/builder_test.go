@@ -110,22 +110,28 @@ var everyWorkload = []workload{
 	{"apps", "daemonsets", "DaemonSet", "spec.template"},
 }
 
-var aJob, aCronJob = everyWorkload[0], everyWorkload[1]
+var aJob, aCronJob, aDeployment = everyWorkload[0], everyWorkload[1], everyWorkload[2]
 
-// around is the JSON of such a workload with this template. It has labels,
-// annotations and, like the API server's, other fields of its own; those that
-// look like the contract's say nothing about its pods.
+// around is the JSON of such a workload with this template, without anything that
+// deserves a warning. It has labels, annotations and, like the API server's, other
+// fields of its own.
 func (w workload) around(template any) string {
-	misleading := map[string]string{essential.Label: "mian", essential.CompletionAnnotation: "some"}
-	inner := template
+	return w.with(template, map[string]any{"podReplacementPolicy": "Failed"}, map[string]any{"name": "nightly", "labels": foreign, "annotations": foreign})
+}
+
+// foreign are keys that look like the contract's.
+var foreign = map[string]string{"essential-containersx": "mian", "essential-containers.example.com/completion": "some"}
+
+// with is the JSON of such a workload with these other fields in the object that
+// holds the template, which of a Job are the Job's own, and this metadata.
+func (w workload) with(template any, fields, metadata map[string]any) string {
 	steps := strings.Split(w.path, ".")
-	for i := len(steps) - 1; i > 0; i-- {
+	inner := map[string]any{steps[len(steps)-1]: template, "futureField": "x"}
+	maps.Copy(inner, fields)
+	for i := len(steps) - 2; i > 0; i-- {
 		inner = map[string]any{steps[i]: inner, "futureField": "x"}
 	}
-	return encode(map[string]any{
-		"apiVersion": w.group + "/v1", "kind": w.kind, "spec": inner,
-		"metadata": map[string]any{"name": "nightly", "labels": misleading, "annotations": misleading},
-	})
+	return encode(map[string]any{"apiVersion": w.group + "/v1", "kind": w.kind, "spec": inner, "metadata": metadata})
 }
 
 // creation is the review of the creation of such a workload.

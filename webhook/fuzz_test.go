@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -39,7 +40,7 @@ func checkPatch(t *testing.T, handler http.Handler, body []byte, mode essential.
 	if response == nil || response.Patch == nil {
 		return
 	}
-	var operations []operation
+	var operations []jsonpatch.Operation
 	if err := utiljson.Unmarshal(response.Patch, &operations); err != nil {
 		t.Fatal(err)
 	}
@@ -48,14 +49,13 @@ func checkPatch(t *testing.T, handler http.Handler, body []byte, mode essential.
 	}
 	left := len(asked.Object.Spec.Containers)
 	for _, operation := range operations {
-		switch {
-		case mode == essential.ModeNative && strings.HasPrefix(operation.Path, "/spec/initContainers"):
-			if operation.Op == "move" {
-				left--
-			}
-		case !slices.Contains([]string{"/metadata/annotations", trackedPath, stoppedPath}, operation.Path):
-			t.Errorf("patch touches %s", operation.Path)
-		case operation.Path == "/metadata/annotations" && asked.Object.Metadata.Annotations != nil:
+		switch path := operation.Path; {
+		case mode == essential.ModeNative && strings.HasPrefix(path, "/spec/initContainers") && operation.Operation == "add":
+		case mode == essential.ModeNative && strings.HasPrefix(path, "/spec/containers/") && operation.Operation == "remove":
+			left--
+		case !slices.Contains([]string{"/metadata/annotations", trackedPath, duePath, stoppedPath}, path):
+			t.Errorf("patch touches %s", path)
+		case path == "/metadata/annotations" && asked.Object.Metadata.Annotations != nil:
 			t.Error("patch replaces the annotations")
 		}
 	}
@@ -64,9 +64,46 @@ func checkPatch(t *testing.T, handler http.Handler, body []byte, mode essential.
 	}
 }
 
+// FuzzStatus: whatever the body, the handler answers; it denies no write, and its
+// patch gives a Failed status another phase, reason or message, and the one that
+// is stored if the pod has succeeded already.
+func FuzzStatus(f *testing.F) {
+	handler := NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[StatusesPath]
+	f.Fuzz(func(t *testing.T, body []byte) {
+		asked, response := askForFuzzing(t, handler, body)
+		if response == nil {
+			return
+		}
+		if !response.Allowed || len(response.Warnings) > 0 {
+			t.Errorf("the kubelet's write is answered with %+v", response)
+		}
+		if response.Patch == nil {
+			return
+		}
+		if asked.Operation != admissionv1.Update || asked.SubResource != "status" || asked.Object.Status.Phase != corev1.PodFailed {
+			t.Errorf("%s of subresource %q with phase %s is patched", asked.Operation, asked.SubResource, asked.Object.Status.Phase)
+		}
+		phase := map[string]string{}
+		var operations []jsonpatch.Operation
+		if err := utiljson.Unmarshal(response.Patch, &operations); err != nil {
+			t.Fatal(err)
+		}
+		for _, operation := range operations {
+			if !slices.Contains([]string{"/status/phase", "/status/reason", "/status/message"}, operation.Path) {
+				t.Errorf("patch touches %s", operation.Path)
+			}
+			phase[operation.Path], _ = operation.Value.(string)
+		}
+		if was := asked.OldObject.Status.Phase; was == corev1.PodSucceeded && phase["/status/phase"] != string(was) {
+			t.Errorf("phase %s becomes %v", was, phase)
+		}
+	})
+}
+
 // FuzzValidateWorkload: whatever the body, the handler answers; it changes
 // nothing, and a workload whose creation it allows is one whose template, as the
-// API library reads it, has no label or a right one and right policies.
+// API library reads it, has no label or a right one, right policies, and essential
+// containers that can complete.
 func FuzzValidateWorkload(f *testing.F) {
 	handler := NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[WorkloadsPath]
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -84,6 +121,9 @@ func FuzzValidateWorkload(f *testing.F) {
 		template := typedTemplate(body)
 		if template == nil || asked.Operation != admissionv1.Create || asked.SubResource != "" || asked.OldObject != nil {
 			return
+		}
+		if template.Annotations[essential.ModeAnnotation] == string(essential.ModeNative) {
+			return // its obstacles have tests of their own
 		}
 		if want := acceptable(template); response.Allowed != want {
 			t.Errorf("allowed: %v, want %v for %+v", response.Allowed, want, template)
@@ -174,7 +214,13 @@ func acceptable(template *corev1.PodTemplateSpec) bool {
 	for _, c := range template.Spec.InitContainers {
 		containers.Init = append(containers.Init, c.Name)
 	}
-	_, errs := essential.Names(nil, label, containers)
+	names, errs := essential.Names(nil, label, containers)
 	_, wrong := essential.DefaultPolicies().Override(nil, template.Annotations)
-	return len(errs)+len(wrong) == 0
+	restartsForever := func(c corev1.Container) bool {
+		resized := slices.ContainsFunc(c.ResizePolicy, func(p corev1.ContainerResizePolicy) bool { return p.RestartPolicy == corev1.RestartContainer })
+		ruled := essential.RestartsByRule(c.RestartPolicy, c.RestartPolicyRules, 0)
+		restarted := essential.Restarts(template.Spec.RestartPolicy, c.RestartPolicy, nil, 0)
+		return slices.Contains(names, c.Name) && (ruled || restarted && (c.LivenessProbe != nil || c.StartupProbe != nil || resized))
+	}
+	return len(errs)+len(wrong) == 0 && !slices.ContainsFunc(template.Spec.Containers, restartsForever)
 }

@@ -54,11 +54,9 @@ var endpoints = map[string]*endpoint{
 		kinds:       podKinds,
 		subResource: "status",
 		operations:  []admissionv1.Operation{admissionv1.Update},
-		decide: func(r *request, defaults essential.Policies) answer {
-			return decidePhase(r.Object, r.OldObject, defaults)
-		},
-		untouched: unchanged,
-		results:   []outcome{succeeded, explained, kept, unchanged, malformed, failed},
+		decide:      decideStatus,
+		untouched:   unchanged,
+		results:     []outcome{succeeded, explained, kept, unchanged, denied, malformed, failed},
 	},
 	WorkloadsPath: {
 		resource:   "workloads",

@@ -141,7 +141,7 @@ func TestHandlerAnswers(t *testing.T) {
 			counts: "workloads allowed",
 		},
 		"a scale is left alone": {
-			path: WorkloadsPath, review: everyWorkload[2].creation(wrong).with("operation", "UPDATE").with("subResource", "scale").
+			path: WorkloadsPath, review: aDeployment.creation(wrong).with("operation", "UPDATE").with("subResource", "scale").
 				with("kind", scale).with("object", map[string]any{"spec": map[string]any{"replicas": 3}}),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "workloads allowed",
@@ -158,6 +158,7 @@ func TestHandlerAnswers(t *testing.T) {
 				t.Errorf("response (-want +got):\n%s", diff)
 			}
 			want := map[string]float64{
+				"pods/status denied": 0, "pods/status succeeded": 0, "pods/status explained": 0, "pods/status kept": 0, "pods/status unchanged": 0, "pods/status malformed": 0, "pods/status failed": 0,
 				"pods tracked": 0, "pods native": 0, "pods fallback": 0, "pods untracked": 0, "pods denied": 0, "pods malformed": 0, "pods failed": 0,
 				"workloads allowed": 0, "workloads denied": 0, "workloads malformed": 0, "workloads failed": 0,
 			}

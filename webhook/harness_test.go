@@ -72,7 +72,7 @@ func (s *testServer) send(t *testing.T, path, method, contentType, body string) 
 		request.Header.Set("Content-Type", contentType)
 	}
 	response, err := s.Client().Do(request)
-	return answer(t, response, err)
+	return readAnswer(t, response, err)
 }
 
 // ask sends a review that must get an answer.
@@ -85,8 +85,8 @@ func (s *testServer) ask(t *testing.T, path string, review *reviewBuilder) *admi
 	return decodeResponse(t, []byte(text))
 }
 
-// answer reads what a client's call has returned.
-func answer(t testing.TB, response *http.Response, err error) (status int, text string) {
+// readAnswer reads what a client's call has returned.
+func readAnswer(t testing.TB, response *http.Response, err error) (status int, text string) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

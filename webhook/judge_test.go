@@ -11,7 +11,7 @@ import (
 
 const (
 	mustCompletion = `must be Any or All`
-	mustOnFailure  = `must be Ignore or Stop`
+	mustOnFailure  = `must be Stop or Ignore`
 	mustDelay      = `must be a duration such as 90s, 10m or 1h30m`
 	mustRetention  = `must be a duration such as 90s, 10m or 1h30m, or Forever`
 	notNegative    = `must not be negative`
@@ -32,17 +32,18 @@ func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 	noMian := label + `Invalid value: "mian": no such container; the pod has "main", "proxy"; did you mean "main"?`
 	server, _ := serveHandlers(t)
 	places := everyPlace()
+	both := func() *podBuilder { return never("main", "proxy").label("main_proxy") }
 
 	for name, tt := range map[string]struct {
-		pod         *podBuilder       // default: main and proxy, labelled main
+		pod         *podBuilder       // default: main and proxy, labelled main, under restartPolicy Never
 		annotations map[string]string // keys without "essential-containers/"
 		deny        []string
 		warn        []string
 	}{
 		"no annotation":                 {},
 		"several names":                 {pod: aPod("main", "proxy").label("proxy_main")},
-		"completion Any":                {annotations: map[string]string{"completion": "Any"}},
-		"completion All":                {annotations: map[string]string{"completion": "All"}},
+		"completion Any":                {pod: both(), annotations: map[string]string{"completion": "Any"}},
+		"completion All":                {pod: both(), annotations: map[string]string{"completion": "All"}},
 		"on-failure Ignore":             {annotations: map[string]string{"on-failure": "Ignore"}},
 		"on-failure Stop":               {annotations: map[string]string{"on-failure": "Stop"}},
 		"a stop-delay in seconds":       {annotations: map[string]string{"stop-delay": "90s"}},
@@ -52,7 +53,7 @@ func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 		"the longest stop-delay":        {annotations: map[string]string{"stop-delay": "2562047h"}},
 		"a retention":                   {annotations: map[string]string{"retention": "10m"}},
 		"a retention Forever":           {annotations: map[string]string{"retention": "Forever"}},
-		"every policy at once":          {annotations: map[string]string{"completion": "All", "on-failure": "Stop", "stop-delay": "5s", "retention": "1h"}},
+		"every policy at once":          {pod: both(), annotations: map[string]string{"completion": "All", "on-failure": "Stop", "stop-delay": "5s", "retention": "1h"}},
 
 		"completion in small letters": {annotations: map[string]string{"completion": "any"}, deny: []string{invalid("completion", "any", mustCompletion)}},
 		"completion in capitals":      {annotations: map[string]string{"completion": "ALL"}, deny: []string{invalid("completion", "ALL", mustCompletion)}},
@@ -130,7 +131,7 @@ func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 	} {
 		pod := tt.pod
 		if pod == nil {
-			pod = aPod("main", "proxy").label("main")
+			pod = never("main", "proxy").label("main")
 		}
 		for key, value := range tt.annotations {
 			pod.annotated("essential-containers/"+key, value)

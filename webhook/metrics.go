@@ -39,7 +39,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 				"succeeded (Failed pod whose essential containers had completed: its phase became Succeeded), " +
 				"explained (pod stopped as Failed: its reason names the container), kept (the kubelet repeated its Failed), " +
 				"unchanged (other Failed pod), " +
-				"allowed (workload admitted), denied (the label or a policy annotation is wrong), " +
+				"allowed (workload admitted), denied (the label or a policy annotation is wrong, or the kubelet reports Failed with statuses of running containers), " +
 				"malformed (no readable review of such an object: HTTP 4xx), failed (a fault of the webhook: HTTP 500).",
 		}, []string{"resource", "result"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{

@@ -6,12 +6,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"gomodules.xyz/jsonpatch/v2"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 const (
 	trackedPath = "/metadata/annotations/essential-containers~1tracked"
+	duePath     = "/metadata/annotations/essential-containers~1due"
 	stoppedPath = "/metadata/annotations/essential-containers~1stopped"
 	mirrorKey   = "kubernetes.io/config.mirror"
 )
@@ -25,48 +27,58 @@ func TestMutate(t *testing.T) {
 	}{
 		"a name of a regular container is tracked": {
 			pod: aPod("main", "proxy").label("main").annotate(foreign),
-			want: answer{tracked: tracked, operations: []operation{
-				{Op: "add", Path: trackedPath, Value: "main"}}},
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "add", Path: trackedPath, Value: "main"}}},
 		},
 		"a pod without annotations gets the map": {
 			pod: aPod("main", "proxy").label("main"),
-			want: answer{tracked: tracked, operations: []operation{
-				{Op: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
 		},
 		"an empty map of annotations is kept": {
 			pod: aPod("main", "proxy").label("main").annotate(map[string]string{}),
-			want: answer{tracked: tracked, operations: []operation{
-				{Op: "add", Path: trackedPath, Value: "main"}}},
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "add", Path: trackedPath, Value: "main"}}},
 		},
 		"annotations that are null become a map": {
 			pod: aPod("main", "proxy").label("main").annotate(nil),
-			want: answer{tracked: tracked, operations: []operation{
-				{Op: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "add", Path: "/metadata/annotations", Value: map[string]string{"essential-containers/tracked": "main"}}}},
 		},
 		"several names are joined by commas in their order": {
 			pod: aPod("a", "b", "c").label("c_a").annotate(foreign),
-			want: answer{tracked: tracked, operations: []operation{
-				{Op: "add", Path: trackedPath, Value: "c,a"}}},
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "add", Path: trackedPath, Value: "c,a"}}},
 		},
 		"a tracking annotation that the user brought is overwritten": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "proxy"),
-			want: answer{tracked: tracked, operations: []operation{
-				{Op: "replace", Path: trackedPath, Value: "main"}}},
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "replace", Path: trackedPath, Value: "main"}}},
 		},
 		"an empty tracking annotation is overwritten": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, ""),
-			want: answer{tracked: tracked, operations: []operation{
-				{Op: "replace", Path: trackedPath, Value: "main"}}},
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "replace", Path: trackedPath, Value: "main"}}},
 		},
 		"the right tracking annotation stays": {
 			pod:  aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "main"),
-			want: answer{tracked: tracked},
+			want: answer{result: tracked},
 		},
 		"a stop that the user brought is removed": {
 			pod: aPod("main", "proxy").label("main").annotated(essential.StoppedAnnotation, "2026-01-05T02:00:00Z"),
-			want: answer{tracked: tracked, operations: []operation{
-				{Op: "add", Path: trackedPath, Value: "main"},
-				{Op: "remove", Path: stoppedPath}}},
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "add", Path: trackedPath, Value: "main"},
+				{Operation: "remove", Path: stoppedPath}}},
+		},
+		"a delay that the user brought is removed": {
+			pod: aPod("main", "proxy").label("main").annotated(essential.DueAnnotation, "2026-01-05T02:00:00Z Succeeded: x"),
+			want: answer{result: tracked, operations: []jsonpatch.Operation{
+				{Operation: "add", Path: trackedPath, Value: "main"},
+				{Operation: "remove", Path: duePath}}},
+		},
+		"a container's keys are case sensitive, as the API server's": {
+			pod:  aPod("proxy").label("main").having("proxy", "Name", "main"),
+			deny: []string{`metadata.labels[essential-containers]: Invalid value: "main": no such container; the pod has "proxy"`},
 		},
 		"a name that no container has": {
 			pod:  aPod("main", "proxy").label("mian"),
@@ -100,14 +112,14 @@ func TestMutate(t *testing.T) {
 		},
 		"the only container of the pod has nothing to stop": {
 			pod: aPod("main").init("setup").label("main").annotate(foreign),
-			want: answer{tracked: tracked,
-				operations: []operation{{Op: "add", Path: trackedPath, Value: "main"}},
+			want: answer{result: tracked,
+				operations: []jsonpatch.Operation{{Operation: "add", Path: trackedPath, Value: "main"}},
 				warnings:   []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
 		},
 		"right policies stay as they are": {
-			pod: aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "main").
+			pod: aPod("main", "proxy").label("main_proxy").annotated(essential.TrackedAnnotation, "main,proxy").
 				annotated(essential.CompletionAnnotation, "All").annotated(essential.RetentionAnnotation, "Forever"),
-			want: answer{tracked: tracked},
+			want: answer{result: tracked},
 		},
 		"a wrong policy is denied, without a patch": {
 			pod:  aPod("main", "proxy").label("main").annotated(essential.StopDelayAnnotation, "10"),
@@ -115,20 +127,20 @@ func TestMutate(t *testing.T) {
 		},
 		"a mistyped annotation is tracked with a warning, beside that of the only container": {
 			pod: aPod("main").label("main").annotated("essential-containers/retantion", "1h"),
-			want: answer{tracked: tracked,
-				operations: []operation{{Op: "add", Path: trackedPath, Value: "main"}},
+			want: answer{result: tracked,
+				operations: []jsonpatch.Operation{{Operation: "add", Path: trackedPath, Value: "main"}},
 				warnings: []string{
 					`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`,
 					`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
 		},
 		"a native sidecar is an init container: main is the only one": {
 			pod: aPod("main").init("mesh").label("main").annotated(essential.TrackedAnnotation, "main"),
-			want: answer{tracked: tracked,
+			want: answer{result: tracked,
 				warnings: []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
 		},
 		"a sidecar that was injected since the first call": {
 			pod:  aPod("main", "injected").label("main").annotated(essential.TrackedAnnotation, "main"),
-			want: answer{tracked: tracked},
+			want: answer{result: tracked},
 		},
 		"a mirror pod is not tracked, whatever its label": {
 			pod:  aPod("main", "proxy").label("mian").annotated(mirrorKey, "hash"),
@@ -138,7 +150,7 @@ func TestMutate(t *testing.T) {
 			pod: aPod("main", "proxy").label("main").annotated(mirrorKey, "hash").
 				annotated(essential.TrackedAnnotation, "main").annotated(essential.StoppedAnnotation, ""),
 			want: answer{
-				operations: []operation{{Op: "remove", Path: trackedPath}, {Op: "remove", Path: stoppedPath}},
+				operations: []jsonpatch.Operation{{Operation: "remove", Path: trackedPath}, {Operation: "remove", Path: stoppedPath}},
 				warnings:   []string{`metadata.labels[essential-containers]: ignored: the API cannot stop a static pod`}},
 		},
 		"a pod without the label stays as it is": {
@@ -146,8 +158,8 @@ func TestMutate(t *testing.T) {
 		},
 		"a pod without the label loses the annotations that it brought": {
 			pod: aPod("main", "proxy").annotated(essential.TrackedAnnotation, "main").annotated(essential.StoppedAnnotation, "x"),
-			want: answer{operations: []operation{
-				{Op: "remove", Path: trackedPath}, {Op: "remove", Path: stoppedPath}}},
+			want: answer{operations: []jsonpatch.Operation{
+				{Operation: "remove", Path: trackedPath}, {Operation: "remove", Path: stoppedPath}}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -170,7 +182,7 @@ func TestMutate(t *testing.T) {
 // Whatever the pod, the patch leaves every field that is not ours alone, ours
 // are right afterwards, and a second call changes nothing.
 func TestMutateTouchesOnlyOurAnnotationsAndOnlyOnce(t *testing.T) {
-	ours := []string{essential.TrackedAnnotation, essential.StoppedAnnotation}
+	ours := essential.OwnAnnotations
 	for i, p := range everyPod() {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			before := p.json()
@@ -189,11 +201,13 @@ func TestMutateTouchesOnlyOurAnnotationsAndOnlyOnce(t *testing.T) {
 				t.Errorf("a field that is not ours changed (-before +after):\n%s", diff)
 			}
 			annotations := decodePod(t, after).Metadata.Annotations
-			if _, ok := annotations[essential.StoppedAnnotation]; ok {
-				t.Errorf("%s keeps %s", after, essential.StoppedAnnotation)
+			for _, key := range []string{essential.DueAnnotation, essential.StoppedAnnotation} {
+				if _, ok := annotations[key]; ok {
+					t.Errorf("%s keeps %s", after, key)
+				}
 			}
-			if _, ok := annotations[essential.TrackedAnnotation]; ok != (first.tracked != "") {
-				t.Errorf("%s has the tracking annotation: %v, want %v", after, ok, first.tracked != "")
+			if _, ok := annotations[essential.TrackedAnnotation]; ok != (first.result != "") {
+				t.Errorf("%s has the tracking annotation: %v, want %v", after, ok, first.result != "")
 			}
 			second := mutate(decodePod(t, after), essential.DefaultPolicies())
 			first.operations = nil
@@ -233,7 +247,7 @@ func everyPod() (pods []*podBuilder) {
 		func(p *podBuilder) { p.annotated(essential.TrackedAnnotation, "") },
 		func(p *podBuilder) { p.annotated(essential.StoppedAnnotation, "2026-01-05T02:00:00Z") },
 		func(p *podBuilder) {
-			p.annotated(essential.TrackedAnnotation, "proxy").annotated(essential.StoppedAnnotation, "")
+			p.annotated(essential.TrackedAnnotation, "proxy").annotated(essential.StoppedAnnotation, "").annotated(essential.DueAnnotation, "x")
 		},
 	}
 	kinds := []func(*podBuilder){

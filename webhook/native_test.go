@@ -67,8 +67,6 @@ func TestObstacles(t *testing.T) {
 		"no restartPolicy, which means Always":         {pod: aPod("main", "proxy"), want: []string{restarted}},
 		"Always, but not of main":                      {pod: aPod("main", "proxy").having("main", "restartPolicy", "Never")},
 		"Never, but Always of main":                    {pod: never("main", "proxy").having("main", "restartPolicy", "Always"), want: []string{restarted}},
-		"a rule that restarts main after completion":   {pod: never("main", "proxy").having("main", "restartPolicy", "Never").having("main", "restartPolicyRules", rules("Restart", "In", 0, 1)), want: []string{restarted}},
-		"a rule that restarts all after completion":    {pod: never("main", "proxy").having("main", "restartPolicy", "Never").having("main", "restartPolicyRules", rules("RestartAllContainers", "NotIn", 1)), want: []string{restarted}},
 		"a rule that restarts main after a failure":    {pod: never("main", "proxy").having("main", "restartPolicy", "Never").having("main", "restartPolicyRules", rules("Restart", "In", 42))},
 		"a sidecar that is always restarted":           {pod: never("main", "proxy").having("proxy", "restartPolicy", "Always")},
 		"a sidecar that is not restarted":              {pod: never("main", "proxy").having("proxy", "restartPolicy", "Never"), want: []string{special}},
@@ -105,10 +103,10 @@ func TestObstacles(t *testing.T) {
 			}
 			plain := mutate(decodePod(t, tt.pod.json()), defaults)
 			byDefault := mutate(decodePod(t, tt.pod.json()), preferred)
-			templateByDefault := validate(&workloadKinds[0], decodePod(t, aJob.around(tt.pod.template())), nil, preferred)
+			templateByDefault := validate(&workloadKinds[2], decodePod(t, aDeployment.around(tt.pod.template())), nil, preferred)
 			tt.pod.annotated(essential.ModeAnnotation, "Native")
 			asked := mutate(decodePod(t, tt.pod.json()), defaults)
-			templateAsked := validate(&workloadKinds[0], decodePod(t, aJob.around(tt.pod.template())), nil, defaults)
+			templateAsked := validate(&workloadKinds[2], decodePod(t, aDeployment.around(tt.pod.template())), nil, defaults)
 			tt.pod.annotate(map[string]string{})
 			tt.pod.annotated(essential.ModeAnnotation, "Reap")
 
@@ -124,14 +122,14 @@ func TestObstacles(t *testing.T) {
 			diff("denial of what is asked for", denials, texts(asked.denial))
 			diff("denial of the template", prefixed("spec.template.", denials), texts(templateAsked.denial))
 			want := map[bool]outcome{true: native, false: fallback}[len(tt.want) == 0]
-			if byDefault.tracked != want || plain.tracked != tracked {
-				t.Errorf("by default the pod is %q, want %q; else %q", byDefault.tracked, want, plain.tracked)
+			if byDefault.result != want || plain.result != tracked {
+				t.Errorf("by default the pod is %q, want %q; else %q", byDefault.result, want, plain.result)
 			}
 			if converted := len(byDefault.operations) > len(plain.operations); converted != (want == native) {
 				t.Errorf("converted by default: %v", converted)
 			}
-			if len(tt.want) == 0 && asked.tracked != native {
-				t.Errorf("the pod that asks is %q", asked.tracked)
+			if len(tt.want) == 0 && asked.result != native {
+				t.Errorf("the pod that asks is %q", asked.result)
 			}
 		})
 	}
@@ -155,7 +153,7 @@ func numbered(n int) (names []string) {
 
 func TestAPodKeepsItsModeWhateverTheDefault(t *testing.T) {
 	v := mutate(decodePod(t, never("main", "proxy").label("main").annotated(essential.ModeAnnotation, "Reap").json()), nativeByDefault())
-	if v.tracked != tracked || len(v.operations) != 1 || len(v.warnings) != 0 {
+	if v.result != tracked || len(v.operations) != 1 || len(v.warnings) != 0 {
 		t.Errorf("got %+v", v)
 	}
 }
@@ -263,10 +261,32 @@ func TestConversion(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("the pod (-want +got):\n%s", diff)
 		}
-		if second := mutate(decodePod(t, after), essential.DefaultPolicies()); len(second.operations) > 0 || second.tracked != native {
+		if second := mutate(decodePod(t, after), essential.DefaultPolicies()); len(second.operations) > 0 || second.result != native {
 			t.Errorf("the second call: %+v", second)
 		}
 	})
+}
+
+// Fields of a sidecar that are newer than the API library survive the conversion
+// as they came, in the operation byte by byte.
+func TestTheConversionKeepsWhatItDoesNotKnow(t *testing.T) {
+	sidecar := `{"futureField" : {"number":1.50e+3, "z":[{"b":null,"a":-0.0}], "text":"<&> \u00e9 é"}, "restartPolicy":"Always", "name":"proxy"}`
+	pod := `{"metadata":{"labels":{"essential-containers":"main"},"annotations":{"essential-containers/mode":"Native"}},` +
+		`"spec":{"restartPolicy":"Never","containers":[` + sidecar + `,{"name":"main"}]}}`
+	v := mutate(decodePod(t, pod), essential.DefaultPolicies())
+	var raw string
+	for _, o := range v.operations {
+		if o.Path == "/spec/initContainers/-" {
+			raw = string(o.Value.(json.RawMessage))
+		}
+	}
+	if raw != sidecar {
+		t.Errorf("got  %s\nwant %s", raw, sidecar)
+	}
+	after := tree(t, apply(t, pod, encode(v.operations)))["spec"].(map[string]any)["initContainers"].([]any)
+	if diff := cmp.Diff([]any{tree(t, sidecar)}, after); diff != "" {
+		t.Errorf("init containers (-want +got):\n%s", diff)
+	}
 }
 
 // The sidecar that a later webhook injects is converted when the API server calls
@@ -291,8 +311,8 @@ func TestAnInjectedSidecarIsConvertedToo(t *testing.T) {
 func TestTheModeIsCounted(t *testing.T) {
 	server, _ := serveHandlersWith(t, nativeByDefault())
 	answer := server.ask(t, PodsPath, aReview(never("main", "proxy").label("main")))
-	if !strings.Contains(string(answer.Patch), `"op":"move","from":"/spec/containers/1","path":"/spec/initContainers/-"`) {
-		t.Errorf("the patch moves no container: %s", answer.Patch)
+	if !strings.Contains(string(answer.Patch), `{"op":"add","path":"/spec/initContainers/0/restartPolicy","value":"Always"}`) {
+		t.Errorf("the patch converts no container: %s", answer.Patch)
 	}
 	server.ask(t, PodsPath, aReview(aPod("main", "proxy").label("main")))
 	server.ask(t, PodsPath, aReview(never("main", "proxy").label("main").annotated(essential.ModeAnnotation, "Reap")))

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"slices"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
@@ -25,14 +27,13 @@ type object struct {
 		DeletionGracePeriodSeconds *int64            `json:"deletionGracePeriodSeconds"`
 	} `json:"metadata"`
 	Spec struct {
-		Containers            []container          `json:"containers"` // of pods and their templates, as the next two
-		InitContainers        []container          `json:"initContainers"`
-		RestartPolicy         corev1.RestartPolicy `json:"restartPolicy"`
-		ActiveDeadlineSeconds *int64               `json:"activeDeadlineSeconds"` // of pods, and of Jobs as the next two
-		PodReplacementPolicy  *string              `json:"podReplacementPolicy"`
-		PodFailurePolicy      *struct{}            `json:"podFailurePolicy"`
-		Template              *object              `json:"template"`    // of workloads and of a CronJob's jobTemplate
-		JobTemplate           *object              `json:"jobTemplate"` // of a CronJob
+		Containers            []container                  `json:"containers"` // of pods and their templates, as the next two
+		InitContainers        []container                  `json:"initContainers"`
+		RestartPolicy         corev1.RestartPolicy         `json:"restartPolicy"`
+		ActiveDeadlineSeconds *int64                       `json:"activeDeadlineSeconds"` // of pods, and of Jobs as the next one
+		PodReplacementPolicy  batchv1.PodReplacementPolicy `json:"podReplacementPolicy"`
+		Template              *object                      `json:"template"`    // of workloads and of a CronJob's jobTemplate
+		JobTemplate           *object                      `json:"jobTemplate"` // of a CronJob
 	} `json:"spec"`
 	Status corev1.PodStatus `json:"status"` // of pods
 }
@@ -54,7 +55,7 @@ type container struct {
 // UnmarshalJSON also keeps the container as it came.
 func (c *container) UnmarshalJSON(raw []byte) error {
 	type plain container
-	if err := json.Unmarshal(raw, (*plain)(c)); err != nil {
+	if err := utiljson.Unmarshal(raw, (*plain)(c)); err != nil { // keys are case sensitive, as everywhere
 		return err
 	}
 	c.raw = bytes.Clone(raw)

@@ -23,7 +23,7 @@ func TestBindFlags(t *testing.T) {
 		"every flag": {
 			args: []string{"--bind-address=:1", "--metrics-bind-address=0", "--health-probe-bind-address=:3",
 				"--cert-dir=/certs", "--dns-name=webhook.system.svc", "--shutdown-delay=1m",
-				"--default-completion=All", "--default-stop-delay=30s", "--default-mode=Native"},
+				"--default-completion=All", "--default-on-failure=Ignore", "--default-stop-delay=30s", "--default-mode=Native"},
 			want: Options{
 				BindAddress: ":1", MetricsBindAddress: "0", HealthProbeBindAddress: ":3",
 				CertDir: "/certs", DNSName: "webhook.system.svc", ShutdownDelay: time.Minute,

@@ -1,11 +1,35 @@
 package webhook
 
 import (
+	"slices"
+
 	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
+
+// nodes is the group of all kubelets (k8s.io/apiserver/pkg/authentication/user,
+// NodesGroup).
+const nodes = "system:nodes"
+
+// decideStatus decides about the status of a tracked pod that is about to become
+// Failed.
+//
+// A kubelet may send that phase with container statuses that are older: it decides
+// about the phase when it sends, and on a busy node the containers have ended since
+// it took their statuses. Such a report is denied. The kubelet sends the next one,
+// which says how the containers ended.
+func decideStatus(r *request, defaults essential.Policies) (v answer) {
+	v = decidePhase(r.Object, r.OldObject, defaults)
+	pod := &corev1.Pod{Status: r.Object.Status}
+	if v.result != kept && pod.Status.Phase == corev1.PodFailed && essential.Running(pod) && slices.Contains(r.UserInfo.Groups, nodes) {
+		return answer{denial: field.ErrorList{field.Forbidden(field.NewPath("status", "phase"),
+			"must not be Failed while a container status is running: report the containers' ends too")}}
+	}
+	return v
+}
 
 // decidePhase decides the phase of a tracked pod whose status is about to become
 // Failed (the verdict). The kubelet writes that once, when the last container has
@@ -20,9 +44,12 @@ func decidePhase(update, stored *object, defaults essential.Policies) (v answer)
 		return v
 	}
 	now := &update.Status
-	if was := &stored.Status; was.Phase == corev1.PodSucceeded || was.Phase == corev1.PodFailed && was.Reason == essential.FailedReason {
+	switch was := &stored.Status; {
+	case was.Phase == corev1.PodSucceeded, was.Phase == corev1.PodFailed && was.Reason == essential.FailedReason:
 		v.result, v.operations = kept, setPhase(now, was.Phase, was.Reason, was.Message)
 		return v
+	case was.Phase == corev1.PodFailed:
+		return v // does not become Failed: it was before
 	}
 	pod.Status = *now
 	policies, _ := defaults.Override(nil, pod.Annotations)

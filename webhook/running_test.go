@@ -88,7 +88,7 @@ func (w *runningWebhook) get(t *testing.T, path string) (status int, text string
 func fetch(t *testing.T, url string) (status int, text string) {
 	t.Helper()
 	response, err := http.Get(url)
-	return answer(t, response, err)
+	return readAnswer(t, response, err)
 }
 
 // await asks the health server until it answers one line with all these words.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -42,16 +43,16 @@ func aboutJob(k *kind, job, template *object, defaults essential.Policies) (warn
 	if job == nil {
 		return nil
 	}
-	spec := k.path.Root().Child("spec")
-	if k.path != inSpec {
-		spec = inJobSpec.Root().Child("jobTemplate", "spec")
+	spec := field.NewPath("spec")
+	if k.path == inJobSpec {
+		spec = spec.Child("jobTemplate", "spec")
 	}
 	warn := func(path *field.Path, text string) { warnings = append(warnings, fmt.Sprintf("%s: %s", path, text)) }
 	if template.Spec.RestartPolicy == corev1.RestartPolicyOnFailure && len(template.Spec.Containers)+len(template.Spec.InitContainers) > 1 {
 		warn(k.path.Child("spec", "restartPolicy"),
 			"under OnFailure the Job counts the restarts of every container, sidecars included, and fails at its backoffLimit; Never does not")
 	}
-	if job.Spec.PodReplacementPolicy == nil && job.Spec.PodFailurePolicy == nil {
+	if job.Spec.PodReplacementPolicy != batchv1.Failed {
 		warn(spec.Child("podReplacementPolicy"),
 			"choose Failed: otherwise a pod that is deleted (a drained node, preemption) while its sidecars end is counted as failed at once, and its work runs again")
 	}
@@ -74,16 +75,18 @@ func misplaced(k *kind, workload, template *object) (warnings []string) {
 			warnings = append(warnings, fmt.Sprintf("%s: has no effect: write it to %s", path.Key(shorten(key)), where))
 		}
 	}
+	_, labelled := template.label()
 	labels, annotations := k.path.Child("metadata", "labels"), k.path.Child("metadata", "annotations")
 	look := func(parent *field.Path, o *object) {
 		if o == nil {
 			return
 		}
 		for _, key := range slices.Sorted(maps.Keys(o.Metadata.Labels)) {
-			switch _, there := template.label(); {
-			case key == essential.Label && o != template && !there:
+			switch {
+			case o != template && has(template, labelsOf, key): // the API server gives a Job its template's labels
+			case key == essential.Label && o != template:
 				warn(parent.Child("metadata", "labels"), key, labels)
-			case key != essential.Label && isOurs(key) && (o != template || !there): // judge warns of those of a labelled template
+			case key != essential.Label && isOurs(key) && (o != template || !labelled): // judge warns of those of a labelled template
 				warn(parent.Child("metadata", "labels"), key, annotations)
 			}
 		}
@@ -91,7 +94,7 @@ func misplaced(k *kind, workload, template *object) (warnings []string) {
 			switch {
 			case key == essential.Label:
 				warn(parent.Child("metadata", "annotations"), key, labels)
-			case isOurs(key) && o != template && !hasAnnotation(template, key):
+			case isOurs(key) && o != template && !has(template, annotationsOf, key):
 				warn(parent.Child("metadata", "annotations"), key, annotations)
 			}
 		}
@@ -102,11 +105,14 @@ func misplaced(k *kind, workload, template *object) (warnings []string) {
 	return warnings
 }
 
-func hasAnnotation(o *object, key string) bool {
+func labelsOf(o *object) map[string]string      { return o.Metadata.Labels }
+func annotationsOf(o *object) map[string]string { return o.Metadata.Annotations }
+
+func has(o *object, keys func(*object) map[string]string, key string) bool {
 	if o == nil {
 		return false
 	}
-	_, ok := o.Metadata.Annotations[key]
+	_, ok := keys(o)[key]
 	return ok
 }
 

@@ -36,14 +36,22 @@ func interruption(pod *corev1.Pod) (begin *time.Time) {
 		earliest(start.Add(time.Duration(*s) * time.Second))
 	}
 	c := Condition(pod, corev1.DisruptionTarget)
-	switch disrupted := c != nil && c.Status == corev1.ConditionTrue; {
-	case disrupted && c.Reason != corev1.PodReasonTerminationByKubelet:
+	disrupted := c != nil && c.Status == corev1.ConditionTrue
+	byKubelet := disrupted && c.Reason == corev1.PodReasonTerminationByKubelet
+	if disrupted && !byKubelet {
 		earliest(c.LastTransitionTime.Time)
-	case disrupted, pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" && pod.Status.Reason != DeadlineExceeded:
+	}
+	if byKubelet || pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" && pod.Status.Reason != DeadlineExceeded {
 		// Node pressure, shutdown, preemption by the kubelet. The kubelet adds the
 		// condition when all containers have ended, and dates it then
 		// (k8s.io/kubernetes/pkg/kubelet/status, mergePodStatus).
 		earliest(time.Time{})
 	}
 	return begin
+}
+
+// precedes reports whether the container ended before this time. An end at an
+// unknown time did not.
+func precedes(t *corev1.ContainerStateTerminated, begin time.Time) bool {
+	return !t.FinishedAt.IsZero() && t.FinishedAt.Time.Before(begin)
 }

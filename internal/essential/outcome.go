@@ -129,12 +129,12 @@ func completion(pod *corev1.Pod, status *corev1.ContainerStatus, interrupted *ti
 		ends[0] = nil
 	}
 	for _, t := range ends {
-		if t == nil || t.ExitCode != 0 || interrupted != nil && !t.FinishedAt.Time.Before(*interrupted) {
+		if t == nil || t.ExitCode != 0 || interrupted != nil && !precedes(t, *interrupted) {
 			continue
 		}
 		// The kubelet kills all containers of the pod to restart them: this may be
 		// why the container ended.
-		if all := restarting(pod); all != nil && !t.FinishedAt.Before(&all.LastTransitionTime) {
+		if all := restarting(pod); all != nil && !precedes(t, all.LastTransitionTime.Time) {
 			continue
 		}
 		return endOf(status.Name, t)
@@ -148,7 +148,7 @@ func failure(pod *corev1.Pod, status *corev1.ContainerStatus, interrupted *time.
 	t := status.State.Terminated
 	switch {
 	case t == nil, restarting(pod) != nil, restarts(pod, status.Name, t.ExitCode),
-		interrupted != nil && !t.FinishedAt.Time.Before(*interrupted):
+		interrupted != nil && !precedes(t, *interrupted):
 		return nil
 	}
 	return endOf(status.Name, t)

@@ -55,43 +55,6 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-func TestStopped(t *testing.T) {
-	for name, tt := range map[string]struct {
-		pod  *podBuilder
-		want bool
-	}{
-		"with the time of a stop": {aPod().annotated(StoppedAnnotation, "2026-01-05T02:00:00Z"), true},
-		"with no time":            {aPod().annotated(StoppedAnnotation, ""), false},
-		"tracked only":            {aPod().tracked("main").phase(corev1.PodSucceeded), false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := Stopped(tt.pod.build()); got != tt.want {
-				t.Errorf("got %v, want %v", got, tt.want)
-			}
-		})
-	}
-}
-
-func TestAcknowledged(t *testing.T) {
-	for name, tt := range map[string]struct {
-		pod  *podBuilder
-		want bool
-	}{
-		"a succeeded pod":                    {aPod().conditioned(corev1.ContainersReady, corev1.ConditionFalse, "PodCompleted"), true},
-		"a failed pod":                       {aPod().conditioned(corev1.ContainersReady, corev1.ConditionFalse, "PodFailed"), true},
-		"a running pod":                      {aPod().conditioned(corev1.ContainersReady, corev1.ConditionFalse, "ContainersNotReady"), false},
-		"the reason of another condition":    {aPod().conditioned(corev1.PodReady, corev1.ConditionFalse, "PodCompleted"), false},
-		"no conditions, whatever the phase":  {aPod().phase(corev1.PodSucceeded), false},
-		"behind conditions of somebody else": {aPod().conditioned("example.com/x", corev1.ConditionTrue, "X").conditioned(corev1.ContainersReady, corev1.ConditionFalse, "PodCompleted"), true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := Acknowledged(tt.pod.build()); got != tt.want {
-				t.Errorf("got %v, want %v", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestRunning(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pod  *podBuilder
@@ -140,6 +103,41 @@ func (b *podBuilder) phase(phase corev1.PodPhase) *podBuilder {
 
 func (b *podBuilder) conditioned(kind corev1.PodConditionType, status corev1.ConditionStatus, reason string) *podBuilder {
 	b.pod.Status.Conditions = append(b.pod.Status.Conditions, corev1.PodCondition{Type: kind, Status: status, Reason: reason})
+	return b
+}
+
+// started says when the kubelet took the pod on.
+func (b *podBuilder) started(at time.Time) *podBuilder {
+	b.pod.Status.StartTime = new(metav1.NewTime(at))
+	return b
+}
+
+func (b *podBuilder) deadline(seconds int64) *podBuilder {
+	b.pod.Spec.ActiveDeadlineSeconds = &seconds
+	return b
+}
+
+func (b *podBuilder) deleted(at time.Time, grace *int64) *podBuilder {
+	b.pod.DeletionTimestamp, b.pod.DeletionGracePeriodSeconds = new(metav1.NewTime(at)), grace
+	return b
+}
+
+func (b *podBuilder) reason(reason string) *podBuilder {
+	b.pod.Status.Reason = reason
+	return b
+}
+
+func (b *podBuilder) disrupted(status corev1.ConditionStatus, reason string, at time.Time) *podBuilder {
+	b.conditioned(corev1.DisruptionTarget, status, reason)
+	b.pod.Status.Conditions[len(b.pod.Status.Conditions)-1].LastTransitionTime = metav1.NewTime(at)
+	return b
+}
+
+// old adds the condition of versions before 0.2, dated at noon.
+func (b *podBuilder) old(status corev1.ConditionStatus, reason, because string) *podBuilder {
+	b.conditioned(OldStoppedCondition, status, reason)
+	c := &b.pod.Status.Conditions[len(b.pod.Status.Conditions)-1]
+	c.Message, c.LastTransitionTime = because, metav1.NewTime(noon)
 	return b
 }
 

@@ -34,7 +34,7 @@ func TestOverride(t *testing.T) {
 		"mode Native":                   {annotations: map[string]string{"essential-containers/mode": "Native"}, want: with(func(p *Policies) { p.Mode = ModeNative })},
 		"a mode that is none":           {annotations: map[string]string{"essential-containers/mode": "native"}, want: operator, errs: []string{`metadata.annotations[essential-containers/mode]: Invalid value: "native": must be Reap or Native`}},
 		"a completion that is none":     {annotations: map[string]string{"essential-containers/completion": "Some"}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "Some": must be Any or All`}},
-		"values are case sensitive":     {annotations: map[string]string{"essential-containers/on-failure": "stop"}, want: operator, errs: []string{`metadata.annotations[essential-containers/on-failure]: Invalid value: "stop": must be Ignore or Stop`}},
+		"values are case sensitive":     {annotations: map[string]string{"essential-containers/on-failure": "stop"}, want: operator, errs: []string{`metadata.annotations[essential-containers/on-failure]: Invalid value: "stop": must be Stop or Ignore`}},
 		"an empty value is none":        {annotations: map[string]string{"essential-containers/completion": ""}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "": must be Any or All`}},
 		"a number without a unit":       {annotations: map[string]string{"essential-containers/stop-delay": "30"}, want: operator, errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "30": ` + notADuration}},
 		"a negative stop-delay":         {annotations: map[string]string{"essential-containers/stop-delay": "-1s"}, want: operator, errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "-1s": must not be negative`}},
@@ -46,7 +46,7 @@ func TestOverride(t *testing.T) {
 		"one bad value spares the rest": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/retention": "1h"}, want: with(func(p *Policies) { p.Retention = time.Hour }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`}},
 		"each bad value is told": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/on-failure": "x", "essential-containers/stop-delay": "x", "essential-containers/retention": "x"}, want: operator, errs: []string{
 			`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`,
-			`metadata.annotations[essential-containers/on-failure]: Invalid value: "x": must be Ignore or Stop`,
+			`metadata.annotations[essential-containers/on-failure]: Invalid value: "x": must be Stop or Ignore`,
 			`metadata.annotations[essential-containers/stop-delay]: Invalid value: "x": ` + notADuration,
 			`metadata.annotations[essential-containers/retention]: Invalid value: "x": ` + notADuration + ", or Forever"}},
 	} {
@@ -72,7 +72,7 @@ func TestOverride(t *testing.T) {
 }
 
 func TestDefaultPolicies(t *testing.T) {
-	want := Policies{Completion: "Any", OnFailure: "Ignore", Mode: "Reap"}
+	want := Policies{Completion: "Any", OnFailure: "Stop", Mode: "Reap"}
 	if got := DefaultPolicies(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -115,7 +115,7 @@ func TestUnknownAnnotations(t *testing.T) {
 		want        []string
 	}{
 		"none":                            {},
-		"all that are known":              {annotations: map[string]string{TrackedAnnotation: "", StoppedAnnotation: "", CompletionAnnotation: "", OnFailureAnnotation: "", StopDelayAnnotation: "", RetentionAnnotation: "", ModeAnnotation: ""}},
+		"all that are known":              {annotations: map[string]string{TrackedAnnotation: "", DueAnnotation: "", StoppedAnnotation: "", CompletionAnnotation: "", OnFailureAnnotation: "", StopDelayAnnotation: "", RetentionAnnotation: "", ModeAnnotation: ""}},
 		"another prefix":                  {annotations: map[string]string{"essential-containers.example.com/x": "", "essential-containers": ""}},
 		"a typing error":                  {annotations: map[string]string{"essential-containers/retantion": ""}, want: []string{`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`}},
 		"far from any":                    {annotations: map[string]string{"essential-containers/strategy": ""}, want: []string{`metadata.annotations[essential-containers/strategy]: unknown annotation, ignored`}},

@@ -22,6 +22,9 @@ func (r Record) String() string {
 
 // ParseRecord reads what [Record.String] returns. ok is false for other text.
 func ParseRecord(text string) (r Record, ok bool) {
+	if text == "" {
+		return Record{}, false // most pods, and the error would cost memory
+	}
 	at, rest, _ := strings.Cut(text, " ")
 	phase, because, _ := strings.Cut(rest, ": ")
 	t, err := time.Parse(time.RFC3339, at)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestReferenceListsTheKeys(t *testing.T) {
-	want := append([]string{Label, Label, TrackedAnnotation, StoppedAnnotation}, policyAnnotations...)
+	want := slices.Concat([]string{Label, Label}, OwnAnnotations, policyAnnotations)
 	got := reference.FirstColumn(t, "## Labels and annotations")
 	slices.Sort(want)
 	slices.Sort(got)

@@ -47,7 +47,7 @@ func TestRightsInTheCluster(t *testing.T) {
 		"list /namespaces ",
 		"list /pods ",
 		"patch /events ",
-		"patch /pods/status ",
+		"patch /pods ",
 		"patch events.k8s.io/events ",
 		"watch /namespaces ",
 		"watch /pods ",

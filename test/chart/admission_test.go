@@ -12,12 +12,21 @@ import (
 	"github.com/essential-containers/essential-containers/webhook"
 )
 
-// mutatingWebhook returns the one webhook of the configuration.
-func mutatingWebhook(t *testing.T, objects []object) admissionv1.MutatingWebhook {
+// The mutating webhooks: of new pods, and of the status of pods.
+const (
+	podsWebhook     = "pods.webhook.essential-containers"
+	statusesWebhook = "statuses.webhook.essential-containers"
+)
+
+// mutatingWebhook returns one of the two webhooks of the configuration.
+func mutatingWebhook(t *testing.T, objects []object, name string) admissionv1.MutatingWebhook {
 	t.Helper()
 	webhooks := only[*admissionv1.MutatingWebhookConfiguration](t, objects).Webhooks
-	if len(webhooks) != 1 {
-		t.Fatalf("want one webhook, have %d", len(webhooks))
+	if len(webhooks) != 2 || webhooks[0].Name != podsWebhook || webhooks[1].Name != statusesWebhook {
+		t.Fatalf("want %s and %s, have %+v", podsWebhook, statusesWebhook, webhooks)
+	}
+	if name == statusesWebhook {
+		return webhooks[1]
 	}
 	return webhooks[0]
 }
@@ -34,7 +43,7 @@ func validatingWebhook(t *testing.T, objects []object) admissionv1.ValidatingWeb
 
 func TestAdmission(t *testing.T) {
 	defaults := admissionv1.MutatingWebhook{
-		Name: "pods.webhook.essential-containers",
+		Name: podsWebhook,
 		ClientConfig: admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{
 			Namespace: namespace,
 			Name:      "essential-containers-webhook",
@@ -110,7 +119,61 @@ func TestAdmission(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want := defaults.DeepCopy()
 			test.change(want)
-			if diff := cmp.Diff(*want, mutatingWebhook(t, render(t, "--set", test.set))); diff != "" {
+			if diff := cmp.Diff(*want, mutatingWebhook(t, render(t, "--set", test.set), podsWebhook)); diff != "" {
+				t.Errorf("webhook (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The verdict holds for every tracked pod, wherever it is and whatever labels it
+// has by now, and fails closed: no value changes that.
+func TestVerdict(t *testing.T) {
+	for name, set := range map[string]string{
+		"the defaults": "",
+		"pods are let through when no webhook answers":      "webhook.failurePolicy=Ignore",
+		"workloads are let through when no webhook answers": "webhook.workloads.failurePolicy=Ignore",
+		"nothing else is validated":                         "webhook.workloads.enabled=false,admissionPolicies.enabled=false",
+		"a longer time-out":                                 "webhook.timeoutSeconds=30",
+		"a Service of another name":                         "fullnameOverride=ec",
+		"another selector":                                  "webhook.namespaceSelector.matchLabels.team=batch",
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--set", set)
+			pods := mutatingWebhook(t, objects, podsWebhook) // TestAdmission has what the two have in common
+			service := *pods.ClientConfig.Service
+			service.Path = new(webhook.StatusesPath)
+			want := admissionv1.MutatingWebhook{
+				Name:         statusesWebhook,
+				ClientConfig: admissionv1.WebhookClientConfig{Service: &service},
+				Rules: []admissionv1.RuleWithOperations{{
+					Operations: []admissionv1.OperationType{admissionv1.Update},
+					Rule: admissionv1.Rule{
+						APIGroups:   []string{""},
+						APIVersions: []string{"v1"},
+						Resources:   []string{"pods/status"},
+						Scope:       new(admissionv1.NamespacedScope),
+					},
+				}},
+				MatchConditions: []admissionv1.MatchCondition{
+					{
+						Name: "becomes-failed",
+						Expression: `object.?status.?phase.orValue("") == "Failed" && ` +
+							`(oldObject.?status.?phase.orValue("") != "Failed" || ` +
+							`oldObject.?status.?reason.orValue("") == "EssentialContainerFailed")`,
+					},
+					{
+						Name:       "is-tracked",
+						Expression: `oldObject.?metadata.?annotations[?"essential-containers/tracked"].orValue("") != ""`,
+					},
+				},
+				FailurePolicy:           new(admissionv1.Fail),
+				TimeoutSeconds:          pods.TimeoutSeconds,
+				SideEffects:             new(admissionv1.SideEffectClassNone),
+				MatchPolicy:             new(admissionv1.Equivalent),
+				AdmissionReviewVersions: []string{"v1"},
+			}
+			if diff := cmp.Diff(want, mutatingWebhook(t, objects, statusesWebhook)); diff != "" {
 				t.Errorf("webhook (-want +got):\n%s", diff)
 			}
 		})
@@ -161,7 +224,7 @@ func TestWorkloadValidation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := render(t, "--set", test.set)
-			pods := mutatingWebhook(t, objects)
+			pods := mutatingWebhook(t, objects, podsWebhook)
 			service := *pods.ClientConfig.Service
 			service.Path = new(webhook.WorkloadsPath)
 			want := admissionv1.ValidatingWebhook{
@@ -174,9 +237,11 @@ func TestWorkloadValidation(t *testing.T) {
 				NamespaceSelector: pods.NamespaceSelector,
 				MatchConditions: []admissionv1.MatchCondition{
 					{
-						Name: "pod-template-has-the-label",
-						Expression: `object.?spec.?template.?metadata.?labels[?"essential-containers"].hasValue() || ` +
-							`object.?spec.?jobTemplate.?spec.?template.?metadata.?labels[?"essential-containers"].hasValue()`,
+						Name: "has-a-key",
+						Expression: `[object.?metadata, object.?spec.?template.?metadata, object.?spec.?jobTemplate.?metadata, ` +
+							`object.?spec.?jobTemplate.?spec.?template.?metadata].exists(metadata, ` +
+							`[metadata.?labels.orValue({}), metadata.?annotations.orValue({})].exists(keys, ` +
+							`keys.exists(key, key == "essential-containers" || key.startsWith("essential-containers/"))))`,
 					},
 					{
 						Name: "pod-template-is-new",
@@ -200,7 +265,7 @@ func TestWorkloadValidation(t *testing.T) {
 // The chart's own pods must be created while no webhook runs yet.
 func TestOwnPodsNeedNoWebhook(t *testing.T) {
 	objects := render(t)
-	selector, err := metav1.LabelSelectorAsSelector(mutatingWebhook(t, objects).ObjectSelector)
+	selector, err := metav1.LabelSelectorAsSelector(mutatingWebhook(t, objects, podsWebhook).ObjectSelector)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,8 @@ func TestCertificateFitsTheWebhook(t *testing.T) {
 			}
 			checked := flags(t, container(t, objects, "webhook").Args)["dns-name"]
 			for _, called := range []*admissionv1.ServiceReference{
-				mutatingWebhook(t, objects).ClientConfig.Service,
+				mutatingWebhook(t, objects, podsWebhook).ClientConfig.Service,
+				mutatingWebhook(t, objects, statusesWebhook).ClientConfig.Service,
 				validatingWebhook(t, objects).ClientConfig.Service,
 			} {
 				host := called.Name + "." + called.Namespace + ".svc"

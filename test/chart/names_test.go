@@ -21,12 +21,8 @@ func TestObjects(t *testing.T) {
 	policies := []string{
 		"ValidatingAdmissionPolicy essential-containers.apps.changes",
 		"ValidatingAdmissionPolicy essential-containers.apps.creation",
-		"ValidatingAdmissionPolicy essential-containers.apps.phase",
-		"ValidatingAdmissionPolicy essential-containers.apps.reaper",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
-		"ValidatingAdmissionPolicyBinding essential-containers.apps.phase",
-		"ValidatingAdmissionPolicyBinding essential-containers.apps.reaper",
 	}
 	defaults := append([]string{
 		"Certificate essential-containers-ca",
@@ -44,6 +40,8 @@ func TestObjects(t *testing.T) {
 		"Service essential-containers-webhook",
 		"ServiceAccount essential-containers-reaper",
 		"ServiceAccount essential-containers-webhook",
+		"ValidatingAdmissionPolicy essential-containers.apps.reaper",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.reaper",
 		"ValidatingWebhookConfiguration essential-containers.apps",
 	}, policies...)
 	for name, test := range map[string]struct {
@@ -71,7 +69,7 @@ func TestObjects(t *testing.T) {
 			args:  []string{"--set", "webhook.workloads.enabled=false"},
 			minus: []string{"ValidatingWebhookConfiguration essential-containers.apps"},
 		},
-		"the admission policies are switched off": {
+		"the admission policies are switched off, all but the bound of the reaper's rights": {
 			args:  []string{"--set", "admissionPolicies.enabled=false"},
 			minus: policies,
 		},
@@ -186,9 +184,9 @@ func TestLabels(t *testing.T) {
 			"app.kubernetes.io/name":       "essential-containers",
 			"app.kubernetes.io/instance":   "007",
 			"app.kubernetes.io/component":  component,
-			"app.kubernetes.io/version":    "0.1.0",
+			"app.kubernetes.io/version":    version,
 			"app.kubernetes.io/managed-by": "Helm",
-			"helm.sh/chart":                "essential-containers-0.1.0",
+			"helm.sh/chart":                "essential-containers-" + version,
 		}
 		if diff := cmp.Diff(want, labels); diff != "" {
 			t.Errorf("labels of %s (-want +got):\n%s", o, diff)

@@ -5,16 +5,29 @@ import (
 	"testing"
 )
 
+// stoppedPods returns the README's command that lists the pods that were stopped
+// and have not ended.
+func stoppedPods(t *testing.T) string {
+	t.Helper()
+	_, rest, found := strings.Cut(string(chartFile(t, "README.md")), "kubectl get pods --all-namespaces")
+	if !found {
+		t.Fatal("README.md has no command that lists stopped pods")
+	}
+	command, _, _ := strings.Cut(rest, "\n```")
+	return "kubectl get pods --all-namespaces" + strings.ReplaceAll(command, " \\\n  ", " ") + "\n"
+}
+
 func TestNotes(t *testing.T) {
 	const (
 		optIn         = "kubectl label namespace NAMESPACE essential-containers=enabled"
 		ignoreWarning = "WARNING: webhook.failurePolicy is Ignore"
 		notAdopted    = "neither checked nor\ntracked: its sidecars keep it running for ever."
 		adopted       = "neither checked nor\ntracked until the reaper adopts it."
-		deleteWarning = "WARNING: reaper.stopStrategy is Delete"
-		forgeWarning  = "WARNING: admissionPolicies.enabled is false. Whoever may write pods, their status or their bindings can have " +
-			"the reaper\ndelete them, and the reaper's token is good for deleting every pod of the cluster.\n"
+		forgeWarning  = "WARNING: admissionPolicies.enabled is false. A user who may write pods, their status or their bindings can " +
+			"have the reaper\nstop and delete them.\n"
 		delayWarning = "WARNING: defaults.mode is Native and defaults.stopDelay 30s."
+
+		stopReaper = "kubectl scale --namespace apps --replicas=0 deployment/essential-containers-reaper\n"
 
 		wait      = "certificate/essential-containers-webhook"
 		secrets   = "kubectl delete secret --namespace apps essential-containers-webhook-tls essential-containers-ca\n"
@@ -25,13 +38,13 @@ func TestNotes(t *testing.T) {
 		want, unwanted []string
 	}{
 		"the defaults": {
-			want:     []string{optIn, wait, secrets},
+			want:     []string{optIn, wait, stopReaper, stoppedPods(t), secrets},
 			unwanted: []string{"WARNING"},
 		},
 		"failures are ignored": {
 			set:      "webhook.failurePolicy=Ignore",
 			want:     []string{optIn, ignoreWarning, notAdopted},
-			unwanted: []string{deleteWarning, forgeWarning},
+			unwanted: []string{forgeWarning},
 		},
 		"failures are ignored and made up for": {
 			set:      "webhook.failurePolicy=Ignore,reaper.adopt=true",
@@ -41,12 +54,7 @@ func TestNotes(t *testing.T) {
 		"tracking can be forged": {
 			set:      "admissionPolicies.enabled=false",
 			want:     []string{forgeWarning},
-			unwanted: []string{deleteWarning, ignoreWarning},
-		},
-		"pods are only deleted": {
-			set:      "reaper.stopStrategy=Delete",
-			want:     []string{deleteWarning},
-			unwanted: []string{ignoreWarning, forgeWarning},
+			unwanted: []string{ignoreWarning},
 		},
 		"native sidecars, and a delay that they cannot have": {
 			set:  "defaults.mode=Native,defaults.stopDelay=30s",

@@ -16,8 +16,7 @@ import (
 // servers make of it.
 const (
 	optedInByDefault = `variables.namespaceLabels[?"essential-containers"] == optional.of("enabled")`
-	trackedIsRight   = `object.?metadata.?annotations[?"essential-containers/tracked"] == optional.of(variables.names.join(","))`
-	trackedBefore    = `oldObject.?metadata.?annotations[?"essential-containers/tracked"].orValue("") != ""`
+	trackedIsRight   = `.?metadata.?annotations[?"essential-containers/tracked"] == optional.of(variables.names.join(","))`
 )
 
 func TestCreationPolicy(t *testing.T) {
@@ -35,15 +34,16 @@ func TestCreationPolicy(t *testing.T) {
 				MatchConstraints: rules(onPods(admissionv1.Create, "pods")),
 				MatchConditions: []admissionv1.MatchCondition{{
 					Name: "has-an-annotation",
-					Expression: `["essential-containers/tracked", "essential-containers/stopped"].exists(key, ` +
+					Expression: `["essential-containers/tracked", "essential-containers/due", "essential-containers/stopped"].exists(key, ` +
 						`object.?metadata.?annotations[?key].hasValue())`,
 				}},
 				Variables: podVariables("object", test.optedIn),
 				Validations: []admissionv1.Validation{
 					{
-						Expression: `!object.?metadata.?annotations[?"essential-containers/stopped"].hasValue()`,
-						Message: "metadata.annotations[essential-containers/stopped] is written by the reaper alone: " +
-							"no pod is created with it",
+						Expression: `!["essential-containers/due", "essential-containers/stopped"].exists(key, ` +
+							`object.?metadata.?annotations[?key].hasValue())`,
+						Message: "metadata.annotations[essential-containers/due] and [essential-containers/stopped] are written " +
+							"by the reaper alone: remove them from the new pod",
 					},
 					{
 						Expression: "variables.optedIn",
@@ -56,7 +56,7 @@ func TestCreationPolicy(t *testing.T) {
 							"essential-containers names some of their containers, each once",
 					},
 					{
-						Expression: trackedIsRight,
+						Expression: "object" + trackedIsRight,
 						MessageExpression: `"metadata.annotations[essential-containers/tracked] is written by the webhook alone, ` +
 							`which would have written " + variables.names.join(",")`,
 					},
@@ -84,7 +84,7 @@ func TestChangesPolicy(t *testing.T) {
 				MatchConditions: []admissionv1.MatchCondition{
 					{
 						Name: "changes-an-annotation",
-						Expression: `["essential-containers/tracked", "essential-containers/stopped"].exists(key, ` +
+						Expression: `["essential-containers/tracked", "essential-containers/due", "essential-containers/stopped"].exists(key, ` +
 							`object.?metadata.?annotations[?key] != ` +
 							`(request.operation == "CREATE" ? optional.none() : oldObject.?metadata.?annotations[?key]))`,
 					},
@@ -95,102 +95,93 @@ func TestChangesPolicy(t *testing.T) {
 				},
 				Validations: []admissionv1.Validation{{
 					Expression: "false",
-					Message: "metadata.annotations[essential-containers/tracked] and [essential-containers/stopped] are " +
-						"written by the webhook and the reaper alone; to let a running pod go, remove its label essential-containers",
+					Message: "metadata.annotations[essential-containers/tracked], [essential-containers/due] and " +
+						"[essential-containers/stopped] are written by the webhook and the reaper alone; " +
+						"to opt a running pod out, remove its label essential-containers",
 				}},
 			})
 		})
 	}
 }
 
-func TestPhasePolicy(t *testing.T) {
-	for name, test := range reaperAccounts {
-		t.Run(name, func(t *testing.T) {
-			checkPolicy(t, "phase", []string{"--set", test.set}, admissionv1.ValidatingAdmissionPolicySpec{
-				MatchConstraints: rules(onPods(admissionv1.Update, "pods/status")),
-				MatchConditions: []admissionv1.MatchCondition{
-					{
-						Name:       "is-stopped",
-						Expression: `oldObject.?metadata.?annotations[?"essential-containers/stopped"].hasValue()`,
-					},
-					{
-						Name: "phase-goes-back",
-						Expression: `oldObject.?status.?phase.orValue("") in ["Succeeded", "Failed"] && ` +
-							`!(object.?status.?phase.orValue("") in ["Succeeded", "Failed"])`,
-					},
-					{
-						Name:       "is-not-the-reaper",
-						Expression: `request.userInfo.?username.orValue("") != ` + strconv.Quote(test.account),
-					},
-				},
-				Validations: []admissionv1.Validation{{
-					Expression: "false",
-					Message: "the reaper has stopped this pod (metadata.annotations[essential-containers/stopped]): " +
-						"its phase is final",
-				}},
-			})
-		})
-	}
-}
-
+// Without adoption, and with the other policies switched off: the reaper's role is
+// the same.
 func TestReaperPolicy(t *testing.T) {
-	tracked := admissionv1.Variable{Name: "tracked", Expression: trackedBefore}
-	adopted := admissionv1.Variable{
-		Name: "adopted",
-		Expression: `request.operation == "UPDATE" && variables.optedIn && variables.namesAreContainers && ` +
-			trackedIsRight + ` && object.?status == oldObject.?status`,
+	for name, test := range reaperAccounts {
+		for _, enabled := range []string{"true", "false"} {
+			t.Run(name+", admissionPolicies.enabled="+enabled, func(t *testing.T) {
+				checkPolicy(t, "reaper", []string{"--set", test.set, "--set", "admissionPolicies.enabled=" + enabled},
+					reaperPolicy(test.account))
+			})
+		}
 	}
-	withoutAdoption := admissionv1.Validation{
-		Expression: "variables.tracked",
-		Message: "the reaper deletes only pods with the annotation essential-containers/tracked, " +
-			"and changes the status of no other",
-	}
-	withAdoption := admissionv1.Validation{
-		Expression: "variables.tracked || variables.adopted",
-		Message: withoutAdoption.Message +
-			"; it adopts only labelled pods of namespaces that opted in, and leaves their status as it is",
-	}
-	for name, test := range map[string]struct {
-		set        string
-		account    string
-		variables  []admissionv1.Variable
-		validation admissionv1.Validation
-	}{
-		"the defaults": {
-			account:    "system:serviceaccount:apps:essential-containers-reaper",
-			variables:  []admissionv1.Variable{tracked},
-			validation: withoutAdoption,
-		},
-		"an account of the user's": {
-			set:        "reaper.serviceAccount.name=scythe",
-			account:    "system:serviceaccount:apps:scythe",
-			variables:  []admissionv1.Variable{tracked},
-			validation: withoutAdoption,
-		},
-		"adoption": {
-			set:        "reaper.adopt=true",
-			account:    "system:serviceaccount:apps:essential-containers-reaper",
-			variables:  slices.Concat([]admissionv1.Variable{tracked}, podVariables("oldObject", optedInByDefault), []admissionv1.Variable{adopted}),
-			validation: withAdoption,
-		},
-		"adoption from every namespace": {
-			set:        "reaper.adopt=true,webhook.namespaceSelector.matchLabels=null",
-			account:    "system:serviceaccount:apps:essential-containers-reaper",
-			variables:  slices.Concat([]admissionv1.Variable{tracked}, podVariables("oldObject", "true"), []admissionv1.Variable{adopted}),
-			validation: withAdoption,
-		},
+}
+
+func TestReaperPolicyWithAdoption(t *testing.T) {
+	for name, test := range map[string]struct{ set, optedIn string }{
+		"the default selector": {optedIn: optedInByDefault},
+		"every namespace":      {"webhook.namespaceSelector.matchLabels=null", "true"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			checkPolicy(t, "reaper", []string{"--set", test.set}, admissionv1.ValidatingAdmissionPolicySpec{
-				MatchConstraints: rules(onPods(admissionv1.Delete, "pods"), onPods(admissionv1.Update, "pods/status")),
-				MatchConditions: []admissionv1.MatchCondition{{
-					Name:       "is-the-reaper",
-					Expression: `request.userInfo.?username.orValue("") == ` + strconv.Quote(test.account),
-				}},
-				Variables:   test.variables,
-				Validations: []admissionv1.Validation{test.validation},
-			})
+			want := reaperPolicy(reaperAccounts["the defaults"].account)
+			want.Variables = slices.Concat(want.Variables, podVariables("oldObject", test.optedIn), []admissionv1.Variable{{
+				Name: "adopted",
+				Expression: `!variables.tracked && variables.optedIn && variables.namesAreContainers && ` +
+					`variables.new` + trackedIsRight + ` && variables.new.?spec == variables.old.?spec`,
+			}})
+			of := func(v *admissionv1.Validation, old, adoption string) {
+				v.Expression = strings.Replace(v.Expression, old, old+adoption, 1)
+			}
+			of(&want.Validations[1], "variables.tracked", " || variables.adopted")
+			want.Validations[1].Message += "; it adopts only labelled pods of namespaces that opted in"
+			of(&want.Validations[3], `"essential-containers/stopped"] || `, `key == "essential-containers/tracked" && variables.adopted || `)
+			checkPolicy(t, "reaper", []string{"--set", "reaper.adopt=true", "--set", test.set}, want)
 		})
+	}
+}
+
+// reaperPolicy is the policy for a reaper with this account that adopts no pods.
+func reaperPolicy(account string) admissionv1.ValidatingAdmissionPolicySpec {
+	return admissionv1.ValidatingAdmissionPolicySpec{
+		MatchConstraints: rules(admissionv1.NamedRuleWithOperations{RuleWithOperations: admissionv1.RuleWithOperations{
+			Operations: []admissionv1.OperationType{admissionv1.Update, admissionv1.Delete},
+			Rule:       onPods(admissionv1.Update, "pods", "pods/*").Rule,
+		}}),
+		MatchConditions: []admissionv1.MatchCondition{{
+			Name:       "is-the-reaper",
+			Expression: `request.userInfo.?username.orValue("") == ` + strconv.Quote(account),
+		}},
+		Variables: []admissionv1.Variable{
+			{Name: "old", Expression: `dyn(oldObject)`},
+			{Name: "new", Expression: `dyn(request.operation == "DELETE" ? oldObject : object)`},
+			{Name: "tracked", Expression: `variables.old.?metadata.?annotations[?"essential-containers/tracked"].orValue("") != ""`},
+		},
+		Validations: []admissionv1.Validation{
+			{
+				Expression: `request.?subResource.orValue("") == ""`,
+				Message:    "the reaper changes no subresource of a pod",
+			},
+			{
+				Expression: `variables.tracked`,
+				Message:    "the reaper deletes and changes only pods with the annotation essential-containers/tracked",
+			},
+			{
+				Expression: `[variables.old, variables.new].all(pod, pod.?spec.orValue({}).all(field, ` +
+					`field == "activeDeadlineSeconds" || variables.new.?spec[?field] == variables.old.?spec[?field])) && ` +
+					`variables.new.?spec.?activeDeadlineSeconds.orValue(9223372036854775807) <= ` +
+					`variables.old.?spec.?activeDeadlineSeconds.orValue(9223372036854775807)`,
+				Message: "the reaper changes nothing in a pod's spec but activeDeadlineSeconds, which it lowers",
+			},
+			{
+				Expression: `[variables.old, variables.new].all(pod, pod.?metadata.orValue({}).all(field, ` +
+					`field in ["annotations", "generation", "managedFields"] || ` +
+					`variables.new.?metadata[?field] == variables.old.?metadata[?field]) && ` +
+					`pod.?metadata.?annotations.orValue({}).all(key, ` +
+					`key in ["essential-containers/due", "essential-containers/stopped"] || ` +
+					`variables.new.?metadata.?annotations[?key] == variables.old.?metadata.?annotations[?key]))`,
+				Message: "the reaper changes nothing in a pod's metadata but its own annotations",
+			},
+		},
 	}
 }
 
@@ -203,7 +194,10 @@ func checkPolicy(t *testing.T, suffix string, args []string, want admissionv1.Va
 		want.Validations[i].Reason = new(metav1.StatusReasonForbidden)
 	}
 	policies, bindings := policies(t, args...)
-	policy := policies[suffix]
+	policy, binding := policies[suffix], bindings[suffix]
+	if policy == nil || binding == nil {
+		t.Fatalf("no policy or no binding of the name %s", suffix)
+	}
 	if diff := cmp.Diff(want, policy.Spec); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}
@@ -211,7 +205,7 @@ func checkPolicy(t *testing.T, suffix string, args []string, want admissionv1.Va
 		PolicyName:        policy.Name,
 		ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 	}
-	if diff := cmp.Diff(bound, bindings[suffix].Spec); diff != "" {
+	if diff := cmp.Diff(bound, binding.Spec); diff != "" {
 		t.Errorf("binding (-want +got):\n%s", diff)
 	}
 }
@@ -261,8 +255,9 @@ func podVariables(pod, optedIn string) []admissionv1.Variable {
 	}
 }
 
-// mandatory finds a field of an object that an expression takes for granted.
-var mandatory = regexp.MustCompile(`\b(object|oldObject|namespaceObject)(\.\?\w+|\[\?[^\]]*\])*(\.\w+\b[^(]|\[[^?])`)
+// mandatory finds a field of an object, a variable or a macro's pod that an
+// expression takes for granted.
+var mandatory = regexp.MustCompile(`\b(object|oldObject|namespaceObject|pod|variables\.\w+)(\.\?\w+|\[\?[^\]]*\])*(\.\w+\b([^(]|$)|\[[^?])`)
 
 // An expression that fails is a denial: where a field is missing, pods all over
 // the cluster would be denied.
@@ -281,8 +276,9 @@ func TestNoExpressionCanFail(t *testing.T) {
 			expressions[name+" message "+strconv.Itoa(i)] = v.MessageExpression
 		}
 	}
-	for _, c := range validatingWebhook(t, render(t)).MatchConditions {
-		expressions["workloads "+c.Name] = c.Expression
+	objects := render(t)
+	for _, c := range slices.Concat(mutatingWebhook(t, objects, statusesWebhook).MatchConditions, validatingWebhook(t, objects).MatchConditions) {
+		expressions["webhook "+c.Name] = c.Expression
 	}
 	for name, expression := range expressions {
 		if found := mandatory.FindString(expression); found != "" {
@@ -296,8 +292,14 @@ func TestExpressionsThatCanFail(t *testing.T) {
 		`object.metadata.?annotations`:                                              true,
 		`object.?metadata.annotations == 1`:                                         true,
 		`object.?metadata.?annotations["a"] == 1`:                                   true,
-		`object.?a[?"b"] == oldObject.a `:                                           true,
-		`namespaceObject.metadata `:                                                 true,
+		`object.?a[?"b"] == oldObject.a`:                                            true,
+		`namespaceObject.metadata && true`:                                          true,
+		`variables.new.spec.?activeDeadlineSeconds.orValue(1)`:                      true,
+		`variables.old.?metadata["labels"] == 1`:                                    true,
+		`[variables.old].all(pod, pod.spec.all(field, true))`:                       true,
+		`[variables.old].all(pod, pod.?spec.orValue({}).all(field, true))`:          false,
+		`variables.new.?spec[?field] == variables.old.?spec[?field]`:                false,
+		`variables.names.size() == 1 && variables.tracked`:                          false,
 		`object.?metadata.?annotations[?"a"].hasValue()`:                            false,
 		`object.?spec.?containers.orValue([]).filter(c, c.name in variables.names)`: false,
 		`object.?a[?key] != oldObject.?a[?key]`:                                     false,

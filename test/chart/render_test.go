@@ -34,6 +34,7 @@ const (
 	chartDir  = "../../charts/essential-containers"
 	release   = "essential-containers"
 	namespace = "apps"
+	version   = "0.2.0"
 )
 
 // podMonitor is what the chart uses of the Prometheus operator's type.

@@ -105,7 +105,7 @@ func TestSamplesNameTheirContainers(t *testing.T) {
 
 // With the chart's defaults, every sample reaches the webhook.
 func TestSamplesOptIn(t *testing.T) {
-	webhook := mutatingWebhook(t, render(t))
+	webhook := mutatingWebhook(t, render(t), podsWebhook)
 	inNamespace, err := metav1.LabelSelectorAsSelector(webhook.NamespaceSelector)
 	if err != nil {
 		t.Fatal(err)

@@ -73,7 +73,7 @@ func TestNamespaceSelector(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			forWebhook, err := metav1.LabelSelectorAsSelector(mutatingWebhook(t, objects).NamespaceSelector)
+			forWebhook, err := metav1.LabelSelectorAsSelector(mutatingWebhook(t, objects, podsWebhook).NamespaceSelector)
 			if err != nil {
 				t.Fatal(err)
 			}

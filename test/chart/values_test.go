@@ -39,7 +39,6 @@ func TestRejectedValues(t *testing.T) {
 		"a selector without its operator":   {`webhook.namespaceSelector.matchExpressions=[{"key":"a"}]`, "/webhook/namespaceSelector/matchExpressions/0"},
 		"a pull secret without a name":      {`imagePullSecrets=[{"nam":"x"}]`, "/imagePullSecrets/0"},
 		"an unknown failure policy":         {`webhook.failurePolicy="fail"`, "/webhook/failurePolicy"},
-		"an unknown stop strategy":          {`reaper.stopStrategy="Kill"`, "/reaper/stopStrategy"},
 		"an unknown pull policy":            {`image.pullPolicy="Sometimes"`, "/image/pullPolicy"},
 		"an unknown log level":              {`logLevel="warn"`, "/logLevel"},
 		"no webhook at all":                 {`webhook.replicas=0`, "/webhook/replicas"},
@@ -93,6 +92,25 @@ func TestRejectedValues(t *testing.T) {
 				t.Errorf("%s is rejected, but not by the schema at %q: %v", test.set, test.at, err)
 			}
 		})
+	}
+}
+
+// Values of version 0.1 that no longer exist, and what Helm prints for them.
+var removedValues = map[string]string{
+	".reaper.stopStrategy": "reaper.stopStrategy was removed in version 0.2: delete it from your values, " +
+		"or upgrade with --reset-then-reuse-values in place of --reuse-values\n",
+}
+
+func TestRemovedValues(t *testing.T) {
+	for value, line := range removedValues {
+		for _, was := range []string{`"Complete"`, `"Delete"`, `{"a":1}`, `false`, `null`} {
+			t.Run(value+"="+was, func(t *testing.T) {
+				_, err := runHelm(t, "template", release, chartDir, "--set-json", value[1:]+"="+was)
+				if err == nil || !strings.Contains(err.Error(), ": "+line) {
+					t.Errorf("got error %v, want one with the line %s", err, line)
+				}
+			})
+		}
 	}
 }
 
@@ -155,7 +173,11 @@ func compareToSchema(t *testing.T, path string, values map[string]any, s, root s
 	if s.AdditionalProperties != false {
 		t.Errorf("%s: additional properties are allowed", path)
 	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(s.Properties)), slices.Sorted(maps.Keys(values))); diff != "" {
+	known := slices.DeleteFunc(slices.Sorted(maps.Keys(s.Properties)), func(key string) bool {
+		_, removed := removedValues[path+"."+key]
+		return removed
+	})
+	if diff := cmp.Diff(known, slices.Sorted(maps.Keys(values))); diff != "" {
 		t.Errorf("%s: keys (-schema +values):\n%s", path, diff)
 	}
 	var required []string

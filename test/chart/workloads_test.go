@@ -134,9 +134,9 @@ func TestImage(t *testing.T) {
 	for name, test := range map[string]struct {
 		set, want string
 	}{
-		"the chart's own version":   {"", "essential-containers:0.1.0"},
+		"the chart's own version":   {"", "essential-containers:" + version},
 		"a tag":                     {"image.tag=edge", "essential-containers:edge"},
-		"a registry":                {"image.repository=registry:5000/ec", "registry:5000/ec:0.1.0"},
+		"a registry":                {"image.repository=registry:5000/ec", "registry:5000/ec:" + version},
 		"a digest":                  {"image.digest=" + digest, "essential-containers@" + digest},
 		"a digest in a tag's place": {"image.tag=edge,image.digest=" + digest, "essential-containers@" + digest},
 	} {
@@ -220,7 +220,7 @@ func TestGracePeriod(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			needed := int64(delay.Seconds()) + int64(*mutatingWebhook(t, objects).TimeoutSeconds)
+			needed := int64(delay.Seconds()) + int64(*mutatingWebhook(t, objects, podsWebhook).TimeoutSeconds)
 			grace := deployment(t, objects, "webhook").Spec.Template.Spec.TerminationGracePeriodSeconds
 			if grace == nil || *grace <= needed {
 				t.Errorf("grace period is %v, want more than %d seconds", grace, needed)

@@ -103,7 +103,7 @@ func (c *children) run(d *child) error {
 		c.mu.Unlock()
 		return nil
 	}
-	process, err := os.StartProcess(path, d.argv, &os.ProcAttr{Files: []*os.File{nil, out, out}, Env: os.Environ(), Dir: "/", Sys: &syscall.SysProcAttr{Setpgid: true}})
+	process, err := os.StartProcess(path, d.argv, &os.ProcAttr{Files: []*os.File{nil, out, out}, Env: environment(), Dir: "/", Sys: &syscall.SysProcAttr{Setpgid: true}})
 	if err != nil {
 		c.mu.Unlock()
 		return err

@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 	if state := os.Getenv(supervisedState); state != "" {
 		log.Fatal(superviseHarmless(&cluster{state: state}))
 	}
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -56,6 +60,19 @@ func superviseHarmless(c *cluster) error {
 	return nil
 }
 
+// assertEnvironment is for the supervisor and the parts.
+func assertEnvironment(t *testing.T, pid string) {
+	t.Helper()
+	got, err := os.ReadFile("/proc/" + pid + "/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Join(environment(), "\x00") + "\x00"; string(got) != want {
+		name, _ := os.ReadFile("/proc/" + pid + "/comm")
+		t.Errorf("the environment of %s is %q, want %q", bytes.TrimSpace(name), got, want)
+	}
+}
+
 func TestStopAndStart(t *testing.T) {
 	c := &cluster{name: "test", state: t.TempDir()}
 	order := func(command, part string, kill bool) error {
@@ -69,7 +86,7 @@ func TestStopAndStart(t *testing.T) {
 	}
 	supervisor := exec.Command(os.Args[0])
 	supervisor.Stderr = t.Output()
-	supervisor.Env = append(os.Environ(), supervisedState+"="+c.state)
+	supervisor.Env = append(os.Environ(), supervisedState+"="+c.state, "XDG_RUNTIME_DIR=/run/user/0", "GODEBUG=x=y")
 	if err := supervisor.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +133,7 @@ func TestStopAndStart(t *testing.T) {
 	}
 	comes("both parts that can start", func() bool { return processes()["sleep 61"] != 0 && processes()["sleep 62"] != 0 })
 	first := processes()["sleep 61"]
+	assertEnvironment(t, strconv.Itoa(first))
 
 	ok(order("stop", "plain", false))
 	if pid := processes()["sleep 61"]; pid != 0 {

@@ -123,7 +123,7 @@ func programs(source, kubelet string) (map[string]string, error) {
 // fmt sorts maps by key.
 func describe(programs map[string]string, audit []byte) string {
 	configuration, _ := configs.ReadFile("config/kubelet.yaml")
-	return fmt.Sprintf("%v\n%s\n%v\n%s", programs, configuration, daemonArguments(len(audit) > 0), audit)
+	return fmt.Sprintf("%v\n%s\n%v\n%v\n%s", programs, configuration, environment(), daemonArguments(len(audit) > 0), audit)
 }
 
 func daemonArguments(audit bool) (all [][]string) {
@@ -171,6 +171,9 @@ func (c *cluster) start(lock *os.File, programs map[string]string, audit []byte)
 			return err
 		}
 	}
+	if err := thisMachine().keep(c.name); err != nil {
+		return fmt.Errorf("saving the machine's settings: %w", err)
+	}
 	if err := createCgroups(c.cgroup()); err != nil {
 		return err
 	}
@@ -197,6 +200,7 @@ func (c *cluster) startSupervisor(lock, port *os.File) error {
 	}
 	defer logFile.Close()
 	cmd := exec.Command(self, superviseCommand, c.state, cache)
+	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.ExtraFiles = []*os.File{lock, port} // lockFD, listenerFD
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -286,8 +290,8 @@ func (c *cluster) supervisor() int {
 
 func (c *cluster) isDown() error { return fmt.Errorf("cluster %s is down", c.name) }
 
-// down ends the cluster and removes all its files and cgroups. It is right at
-// any point, also when there is nothing.
+// down ends the cluster, removes all its files and cgroups, and restores what it
+// changed on the machine. It is right at any point, also when there is nothing.
 func (c *cluster) down(progress *progress) error {
 	if pid := c.supervisor(); pid != 0 {
 		progress.begin(1)
@@ -304,6 +308,9 @@ func (c *cluster) down(progress *progress) error {
 		return err
 	}
 	if err := os.RemoveAll(c.state); err != nil {
+		return err
+	}
+	if err := thisMachine().restore(c.name); err != nil {
 		return err
 	}
 	if err := os.Remove(c.lockPath()); err != nil {

@@ -65,12 +65,9 @@ func TestMachineWithoutTools(t *testing.T) {
 		t.Fatalf("got %v, want one line", err)
 	}
 	for _, want := range []string{"runc (starts containers", "Debian calls the packages:", "busybox-static", "buildah"} {
-		if os.Geteuid() == 0 && !strings.Contains(err.Error(), want) {
+		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %q", want, err)
 		}
-	}
-	if os.Geteuid() != 0 && !strings.Contains(err.Error(), "sudo") {
-		t.Errorf("got %q", err)
 	}
 }
 

@@ -39,13 +39,15 @@ func TestInterruptedUp(t *testing.T) {
 }
 
 // newTestCluster builds this program. What it returns runs it for the cluster
-// of that name, and brings the cluster down, of which nothing may be left.
+// of that name, as a user of the machine does, and brings the cluster down, of
+// which nothing may be left.
 func newTestCluster(t *testing.T, name string) (c *cluster, command func(args ...string) *exec.Cmd, down func(*testing.T)) {
 	t.Helper()
 	c, err := newCluster(name)
 	if err != nil {
 		t.Fatal(err)
 	}
+	caller := callersEnvironment(t)
 	folder := t.TempDir()
 	program := filepath.Join(folder, "cluster")
 	if output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
@@ -56,8 +58,13 @@ func newTestCluster(t *testing.T, name string) (c *cluster, command func(args ..
 		if kubelet := os.Getenv("KUBELET"); kubelet != "" {
 			flags = append(flags, "--kubelet="+kubelet)
 		}
-		return exec.Command(program, append(flags, args...)...)
+		cmd := exec.Command(program, append(flags, args...)...)
+		cmd.Env = caller
+		return cmd
 	}
+	// While another cluster is up, the kubelet's values remain.
+	alone := func() bool { return !exists(thisMachine().file)() }
+	before, wasAlone := thisMachine().values(), alone()
 	down = func(t *testing.T) {
 		t.Helper()
 		namespace := pidNamespace(c.supervisor())
@@ -65,6 +72,9 @@ func newTestCluster(t *testing.T, name string) (c *cluster, command func(args ..
 			t.Fatalf("down: %v\n%s", err, output)
 		}
 		nothingLeft(t, c, namespace)
+		if wasAlone && alone() {
+			thisMachine().assertValues(t, before)
+		}
 	}
 	t.Cleanup(func() { _ = command("down").Run() })
 	return c, command, down
@@ -103,18 +113,27 @@ func pidNamespace(supervisor int) string {
 	return name
 }
 
-func nothingLeft(t *testing.T, c *cluster, namespace string) {
+// inNamespace are the folders below /proc of the namespace's processes.
+func inNamespace(t *testing.T, namespace string) (processes []string) {
 	t.Helper()
-	processes, err := filepath.Glob("/proc/[0-9]*/ns/pid")
+	links, err := filepath.Glob("/proc/[0-9]*/ns/pid")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, process := range processes {
-		if name, err := os.Readlink(process); err == nil && name == namespace {
-			stat, _ := os.ReadFile(filepath.Join(process, "../../stat"))
-			if !strings.Contains(string(stat), ") Z ") { // ended, and the machine's first process will notice
-				t.Errorf("%s is still in the cluster's namespace: %s", process, stat)
-			}
+	for _, link := range links {
+		if name, err := os.Readlink(link); err == nil && name == namespace {
+			processes = append(processes, filepath.Dir(filepath.Dir(link)))
+		}
+	}
+	return processes
+}
+
+func nothingLeft(t *testing.T, c *cluster, namespace string) {
+	t.Helper()
+	for _, process := range inNamespace(t, namespace) {
+		stat, _ := os.ReadFile(filepath.Join(process, "stat"))
+		if !strings.Contains(string(stat), ") Z ") { // ended, and the machine's first process will notice
+			t.Errorf("%s is still in the cluster's namespace: %s", process, stat)
 		}
 	}
 	for _, path := range []string{c.state, c.lockPath()} {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,9 +31,6 @@ var tools = []tool{
 // prepareMachine makes sure that a cluster can run here. It installs missing
 // programs where apt-get is there, and else says in one line what to install.
 func prepareMachine(ctx context.Context, progress *progress) error {
-	if os.Geteuid() != 0 {
-		return errors.New("not root: namespaces, mounts and cgroups need it; run it again with sudo")
-	}
 	missing := missingTools()
 	if len(missing) == 0 {
 		return nil

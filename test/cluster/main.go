@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -41,6 +42,11 @@ Flags:
 `
 
 func main() {
+	// A user who becomes root by plain su keeps a PATH without root's programs.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":"+systemPath); err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
 	if err := run(os.Args[1:], os.Stdout); err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "cluster:", err)
@@ -102,16 +108,19 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var audit []byte
+	if *auditPolicy != "" {
+		if audit, err = os.ReadFile(*auditPolicy); err != nil {
+			return fmt.Errorf("--audit: %w", err)
+		}
+	}
+	if os.Geteuid() != 0 && slices.Contains([]string{"build", "up", "down"}, command) {
+		return notRoot(args)
+	}
 	switch command {
 	case "build":
 		return buildAll(ctx, progress, source, *binDir, *kubelet)
 	case "up":
-		var audit []byte
-		if *auditPolicy != "" {
-			if audit, err = os.ReadFile(*auditPolicy); err != nil {
-				return fmt.Errorf("--audit: %w", err)
-			}
-		}
 		if err := buildAll(ctx, progress, source, *binDir, *kubelet); err != nil {
 			return err
 		}
@@ -125,6 +134,12 @@ func run(args []string, out io.Writer) error {
 	}
 	flags.Usage()
 	return fmt.Errorf("unknown command %q", command)
+}
+
+// notRoot names a command that works with these arguments. Plain sudo does not
+// find Go: it has a PATH of its own.
+func notRoot(args []string) error {
+	return fmt.Errorf(`packages, namespaces, mounts and cgroups need root: run it again with: sudo env PATH="$PATH" go run ./test/cluster %s`, strings.Join(args, " "))
 }
 
 // parse takes flags wherever they stand, behind the command too, and returns

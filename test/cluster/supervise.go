@@ -33,6 +33,17 @@ const (
 
 const nodeIP = "10.99.0.1"
 
+// systemPath is where distributions keep their programs, those for root too.
+const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// environment is all that the supervisor and the parts get. A variable of the
+// caller can point below the machine's /run, which the parts do not see: with
+// the XDG_RUNTIME_DIR of a login, containerd creates no container. Others, such
+// as a proxy or GODEBUG, would make the cluster differ from machine to machine.
+func environment() []string {
+	return []string{"PATH=" + inside + "/programs:" + systemPath}
+}
+
 // daemon is one process of the cluster, started again whenever it ends,
 // unless it was stopped.
 type daemon struct {
@@ -138,9 +149,6 @@ func supervise(args []string) error {
 		return fmt.Errorf("taking over the API server's port: %w", err)
 	}
 	go forward(listener, "127.0.0.1:6443")
-	if err := os.Setenv("PATH", inside+"/programs:"+os.Getenv("PATH")); err != nil {
-		return err
-	}
 	orders, err := net.Listen("unix", inside+"/"+controlFile)
 	if err != nil {
 		return fmt.Errorf("listening for orders: %w", err)

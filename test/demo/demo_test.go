@@ -93,7 +93,7 @@ func TestChangesOfAPod(t *testing.T) {
 		}
 	}
 	stopped := func(p *corev1.Pod) {
-		p.ObjectMeta = metav1.ObjectMeta{Annotations: map[string]string{essential.StoppedAnnotation: "2026-03-01T12:00:00Z"}}
+		p.ObjectMeta = metav1.ObjectMeta{Annotations: map[string]string{essential.StoppedAnnotation: "2026-03-01T12:00:00Z Succeeded: main completed"}}
 	}
 	tests := map[string]struct {
 		before, now *corev1.Pod
@@ -111,7 +111,8 @@ func TestChangesOfAPod(t *testing.T) {
 		"a phase of the kubelet's own": {
 			pod(corev1.PodRunning), pod(corev1.PodSucceeded), []string{"phase Succeeded"}},
 		"a stop": {
-			pod(corev1.PodRunning), pod(corev1.PodSucceeded, stopped), []string{"phase Succeeded, set by the reaper"}},
+			pod(corev1.PodRunning), pod(corev1.PodRunning, stopped),
+			[]string{"stopped by the reaper: essential-containers/stopped=2026-03-01T12:00:00Z Succeeded: main completed"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -98,14 +98,13 @@ func changes(before, now *corev1.Pod) (list []string) {
 			list = append(list, fmt.Sprintf("container %s exited with code %d", s.Name, t.ExitCode))
 		}
 	}
-	if now.Status.Phase == before.Status.Phase {
-		return list
-	}
-	phase := "phase " + string(now.Status.Phase)
 	if essential.Stopped(now) && !essential.Stopped(before) {
-		phase += ", set by the reaper"
+		list = append(list, fmt.Sprintf("stopped by the reaper: %s=%s", essential.StoppedAnnotation, now.Annotations[essential.StoppedAnnotation]))
 	}
-	return append(list, phase)
+	if now.Status.Phase != before.Status.Phase {
+		list = append(list, "phase "+string(now.Status.Phase))
+	}
+	return list
 }
 
 func terminated(pod *corev1.Pod, container string) *corev1.ContainerStateTerminated {

@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -29,7 +30,7 @@ func testRejectsPolicies(t *testing.T) {
 	s := newScene(t, true)
 	for annotation, want := range map[string]string{
 		essential.CompletionAnnotation: "must be Any or All",
-		essential.OnFailureAnnotation:  "must be Ignore or Stop",
+		essential.OnFailureAnnotation:  "must be Stop or Ignore",
 		essential.StopDelayAnnotation:  "must be a duration such as 90s, 10m or 1h30m",
 		essential.RetentionAnnotation:  "must be a duration such as 90s, 10m or 1h30m, or Forever",
 	} {
@@ -76,7 +77,7 @@ func testRejectsWorkloads(t *testing.T) {
 		}
 	}
 	for kind, workload := range workloads(s.namespace, annotated(template("main"), essential.OnFailureAnnotation, "stop")) {
-		if err := cluster.Create(s.ctx, workload, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "must be Ignore or Stop") {
+		if err := cluster.Create(s.ctx, workload, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "must be Stop or Ignore") {
 			t.Errorf("%s with a bad policy: got error %v", kind, err)
 		}
 	}
@@ -170,8 +171,8 @@ func as(t testing.TB, user string, groups ...string) client.Client {
 	return c
 }
 
-// Nobody but the webhook and the reaper writes their annotations, and the
-// reaper touches no other pods than tracked ones.
+// Only the webhook and the reaper write their annotations, and the reaper changes
+// nothing else.
 func testTrackingCannotBeForged(t *testing.T) {
 	s := newScene(t, true)
 	outside := s.namespace + "-outside"
@@ -202,7 +203,8 @@ func testTrackingCannotBeForged(t *testing.T) {
 		track = `{"metadata":{"annotations":{"essential-containers/tracked":"main"}}}`
 		other = `{"metadata":{"annotations":{"essential-containers/tracked":"proxy"}}}`
 		untr  = `{"metadata":{"annotations":{"essential-containers/tracked":null}}}`
-		stop  = `{"metadata":{"annotations":{"essential-containers/stopped":"2030-01-01T00:00:00Z"}},"status":{"phase":"Succeeded"}}`
+		stop  = `{"metadata":{"annotations":{"essential-containers/stopped":"2030-01-01T00:00:00Z Succeeded: x"}},"spec":{"activeDeadlineSeconds":1}}`
+		due   = `{"metadata":{"annotations":{"essential-containers/due":"2030-01-01T00:00:00Z Succeeded: x"}}}`
 		only  = "are written by the webhook and the reaper alone"
 	)
 	for sentence, c := range map[string]struct {
@@ -211,31 +213,87 @@ func testTrackingCannotBeForged(t *testing.T) {
 	}{
 		"a pod brings the mark into a namespace that did not opt in": {create(outside, new("main"), essential.TrackedAnnotation, "main"), "this namespace has not opted in"},
 		"a pod without the label brings the mark":                    {create(s.namespace, nil, essential.TrackedAnnotation, "main"), "is for pods whose label essential-containers names"},
-		"a pod without the label brings a stop":                      {create(s.namespace, nil, essential.StoppedAnnotation, "2030-01-01T00:00:00Z"), "no pod is created with it"},
-		"a labelled pod brings both, and the webhook corrects them":  {create(s.namespace, new("main"), essential.TrackedAnnotation, "proxy", essential.StoppedAnnotation, "x"), ""},
-		"somebody tracks a pod":                                      {metadata(admin, plain, track), only},
-		"somebody tracks a labelled pod":                             {metadata(admin, untracked, track), only},
-		"somebody changes what is tracked":                           {metadata(admin, tracked, other), only},
-		"somebody untracks a pod":                                    {metadata(admin, tracked, untr), only},
-		"somebody does so through the status":                        {status(admin, plain, track), only},
-		"somebody stops a pod in the reaper's name":                  {status(admin, tracked, stop), only},
-		"somebody binds a pod to a node with the mark":               {bind(plain, essential.TrackedAnnotation, "main"), only},
-		"somebody removes the label, to let the pod go":              {metadata(admin, tracked, `{"metadata":{"labels":{"essential-containers":null}}}`), ""},
-		"somebody changes another annotation":                        {metadata(admin, tracked, `{"metadata":{"annotations":{"example.com/x":"y"}}}`), ""},
-		"somebody deletes a tracked pod":                             {admin.Delete(s.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
-		"the reaper stops a tracked pod":                             {status(reaper, tracked, stop), ""},
+		"a pod without the label brings a stop":                      {create(s.namespace, nil, essential.StoppedAnnotation, "2030-01-01T00:00:00Z"), "are written by the reaper alone"},
+		"a pod without the label brings a delayed stop":              {create(s.namespace, nil, essential.DueAnnotation, "2030-01-01T00:00:00Z"), "are written by the reaper alone"},
+		"a labelled pod brings all, and the webhook corrects them":   {create(s.namespace, new("main"), essential.TrackedAnnotation, "proxy", essential.StoppedAnnotation, "x", essential.DueAnnotation, "x"), ""},
+		"a user tracks a pod":                                        {metadata(admin, plain, track), only},
+		"a user tracks a labelled pod":                               {metadata(admin, untracked, track), only},
+		"a user changes what is tracked":                             {metadata(admin, tracked, other), only},
+		"a user untracks a pod":                                      {metadata(admin, tracked, untr), only},
+		"a user does so through the status":                          {status(admin, plain, track), only},
+		"a user stops a pod in the reaper's name":                    {metadata(admin, tracked, stop), only},
+		"a user records a completion in the reaper's name":           {status(admin, tracked, due), only},
+		"a user binds a pod to a node with the mark":                 {bind(plain, essential.TrackedAnnotation, "main"), only},
+		"a user removes the label, to opt the pod out":               {metadata(admin, tracked, `{"metadata":{"labels":{"essential-containers":null}}}`), ""},
+		"a user changes another annotation":                          {metadata(admin, tracked, `{"metadata":{"annotations":{"example.com/x":"y"}}}`), ""},
+		"a user deletes a tracked pod":                               {admin.Delete(s.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
+		"the reaper stops a tracked pod":                             {metadata(reaper, tracked, stop), ""},
+		"the reaper delays the stop of a tracked pod":                {metadata(reaper, tracked, due), ""},
 		"the reaper deletes a tracked pod":                           {reaper.Delete(s.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
-		"the reaper stops a pod that is not":                         {status(reaper, plain, stop), "essential-containers/tracked"},
-		"the reaper stops a labelled pod that is not":                {status(reaper, untracked, stop), "essential-containers/tracked"},
-		"the reaper deletes a pod that is not":                       {reaper.Delete(s.ctx, plain.DeepCopy(), client.DryRunAll), "essential-containers/tracked"},
-		"the reaper tracks a pod without being told to adopt any":    {status(reaper, untracked, track), "essential-containers/tracked"},
-		"the reaper changes a pod beside its status":                 {metadata(reaper, tracked, other), "cannot patch resource"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			if (c.err == nil) != (c.want == "") || c.err != nil && !strings.Contains(c.err.Error(), c.want) {
 				t.Errorf("got error %v, want %q", c.err, c.want)
 			}
 		})
+	}
+	s.boundsReaper(tracked, plain, untracked)
+}
+
+// boundsReaper tries everything else as the reaper's account, with every right
+// that RBAC can give: only the policy can refuse.
+func (s *scene) boundsReaper(tracked, plain, untracked *corev1.Pod) {
+	s.Helper()
+	reaper := as(s, kube.ReaperUser, "system:masters")
+	const (
+		notTracked = "only pods with the annotation essential-containers/tracked"
+		spec       = "nothing in a pod's spec but activeDeadlineSeconds"
+		meta       = "nothing in a pod's metadata but its own annotations"
+		sub        = "changes no subresource"
+	)
+	limited := kube.Pod(s.namespace, "limited", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")))
+	limited.Spec.ActiveDeadlineSeconds = new(int64(3600))
+	limited.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2m")}
+	s.create(limited)
+	for sentence, c := range map[string]struct {
+		pod         *corev1.Pod
+		patch       string // a strategic merge patch
+		subresource string
+		want        string // in the error; empty: allowed
+	}{
+		"stop a pod that is not tracked":          {plain, `{"spec":{"activeDeadlineSeconds":1}}`, "", notTracked},
+		"stop a labelled pod that is not tracked": {untracked, `{"spec":{"activeDeadlineSeconds":1}}`, "", notTracked},
+		"track a pod":                             {untracked, `{"metadata":{"annotations":{"essential-containers/tracked":"main"}}}`, "", notTracked},
+		"change what is tracked":                  {tracked, `{"metadata":{"annotations":{"essential-containers/tracked":"proxy"}}}`, "", meta},
+		"untrack a pod":                           {tracked, `{"metadata":{"annotations":{"essential-containers/tracked":null}}}`, "", meta},
+		"change an image":                         {tracked, `{"spec":{"containers":[{"name":"main","image":"example.com/other:1"}]}}`, "", spec},
+		"add a toleration":                        {tracked, `{"spec":{"tolerations":[{"key":"x","operator":"Exists"}]}}`, "", spec},
+		"lower a deadline":                        {limited, `{"spec":{"activeDeadlineSeconds":1}}`, "", ""},
+		"change a label":                          {tracked, `{"metadata":{"labels":{"x":"y"}}}`, "", meta},
+		"remove a label":                          {tracked, `{"metadata":{"labels":{"essential-containers":null}}}`, "", meta},
+		"write an annotation that is not its own": {tracked, `{"metadata":{"annotations":{"x":"y"}}}`, "", meta},
+		"write a policy":                          {tracked, `{"metadata":{"annotations":{"essential-containers/retention":"Forever"}}}`, "", meta},
+		"add a finalizer":                         {tracked, `{"metadata":{"finalizers":["example.com/x"]}}`, "", meta},
+		"add an owner":                            {tracked, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}`, "", meta},
+		"write the phase":                         {tracked, `{"status":{"phase":"Succeeded"}}`, "status", sub},
+		"resize a container":                      {limited, `{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"1m"}}}]}}`, "resize", sub},
+		"add a container": {tracked, `{"spec":{"ephemeralContainers":[{"name":"x","image":"example.com/x:1","terminationMessagePolicy":"File","imagePullPolicy":"Always"}]}}`,
+			"ephemeralcontainers", sub},
+	} {
+		patch := client.RawPatch(types.StrategicMergePatchType, []byte(c.patch))
+		var err error
+		if c.subresource == "" {
+			err = reaper.Patch(s.ctx, c.pod.DeepCopy(), patch, client.DryRunAll)
+		} else {
+			err = reaper.SubResource(c.subresource).Patch(s.ctx, c.pod.DeepCopy(), patch, client.DryRunAll)
+		}
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			s.Errorf("the reaper tries to %s: got error %v, want %q", sentence, err, c.want)
+		}
+	}
+	// The API server itself refuses a higher deadline, to everyone.
+	if err := reaper.Delete(s.ctx, plain.DeepCopy(), client.DryRunAll); err == nil || !strings.Contains(err.Error(), notTracked) {
+		s.Errorf("the reaper tries to delete a pod that is not tracked: %v", err)
 	}
 }
 

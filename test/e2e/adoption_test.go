@@ -106,6 +106,8 @@ func testAdoption(t *testing.T) {
 	wrong := kube.Pod(s.namespace, "wrong", kube.Template(corev1.RestartPolicyNever, new("mian"), kube.Main("sleep 1"), kube.Sidecar("proxy")))
 	s.create(wrong)
 
+	s.awaitPod("missed", "stopped", essential.Stopped)
+	s.scale(kube.WebhookDeployment, "webhook", 2) // it decides the phase
 	for _, pod := range []*corev1.Pod{early, missed} {
 		s.awaitGone(pod.DeepCopy())
 		s.countStopped(pod.Name, 1)

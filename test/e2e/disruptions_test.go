@@ -163,36 +163,21 @@ func (s *scene) servedCertificates() map[string]float64 {
 	return expiries
 }
 
-func testStopStrategyDelete(t *testing.T) {
-	s := newScene(t, true)
-	s.must(cluster.Install(s.ctx, chart, image, func(string) {}, "reaper.stopStrategy=Delete"))
-	pod := kube.Pod(s.namespace, "plain", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 2"), kube.Sidecar("proxy")))
-	s.create(pod)
-	deleting := s.awaitPod("plain", "being deleted", func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil })
-	if essential.Stopped(deleting) || essential.Terminal(deleting) {
-		t.Errorf("the pod was stopped first: %v, phase %s", deleting.Annotations, deleting.Status.Phase)
-	}
-	s.awaitGone(pod)
-	s.countStopped("plain", 1)
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		return s.countEvents(deleting, "EssentialContainerCompleted") == 1, "no event tells why the pod was deleted"
-	}))
-	// What the kubelet ends is not cut short, so that its Job counts a success.
-	native := kube.Job(s.namespace, "native", annotated(stuck(corev1.RestartPolicyNever), essential.ModeAnnotation, "Native"))
-	s.create(native)
-	s.awaitComplete(native)
-	s.counted(native, 1)
-	s.count("native-", kube.MainStart, 1)
-	s.countStopped("native-", 1)
-}
-
-// testUninstall removes the release: nothing without a namespace stays, and
-// pods that run, tracked or not, live on.
+// testUninstall removes the release: nothing without a namespace remains, pods that
+// run, tracked or not, keep running, and what a Job has counted remains counted.
 func testUninstall(t *testing.T, before map[string]bool) {
 	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "running", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 15"), kube.Sidecar("proxy")))
+	pod := kube.Pod(s.namespace, "running", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 40"), kube.Sidecar("proxy")))
 	s.create(pod)
+	delayed := kube.Pod(s.namespace, "delayed", annotated(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "1h"))
+	s.create(delayed)
+	kept := kube.Job(s.namespace, "kept", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "Forever"))
+	kept.Spec.BackoffLimit = new(int32(0))
+	s.create(kept)
+	s.awaitComplete(kept)
+	await(s, delayed, "due", func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok })
 	s.awaitLine("running", kube.MainStart)
+	s.uninstalled.Store(true)
 	s.must(cluster.Uninstall(s.ctx))
 	for object := range clusterWide(t) {
 		if !before[object] {
@@ -201,6 +186,9 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	}
 	s.awaitLine("running", kube.MainEnd)
 	s.untouched(pod)
+	s.untouched(delayed)
+	s.counted(kept, 1)
+	s.count("kept-", kube.MainStart, 1)
 	// Labelled pods are created as if there had never been a webhook.
 	after := kube.Pod(s.namespace, "after", stuck(corev1.RestartPolicyNever))
 	s.create(after)

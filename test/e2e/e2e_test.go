@@ -49,6 +49,13 @@ func TestEndToEnd(t *testing.T) {
 		"PolicyEdited":           testPolicyEdited,
 		"NativeSidecar":          testNativeSidecar,
 		"InjectedSidecars":       testInjectedSidecars,
+		"KilledByProbe":          testKilledByProbe,
+		"Resized":                testResized,
+		"ImageChanged":           testImageChanged,
+		"SidecarFails":           testSidecarFails,
+		"FailsUnderNever":        testFailsUnderNever,
+		"HostPort":               testHostPort,
+		"KeptForTheirCreators":   testKeptForTheirCreators,
 	}
 	if strings.HasPrefix(os.Getenv("KUBELET"), "1.34.") {
 		delete(bothModes, "RestartRules") // alpha in that kubelet, and off
@@ -57,13 +64,19 @@ func TestEndToEnd(t *testing.T) {
 		"Deployment":             testDeployment,
 		"StatefulSet":            testStatefulSet,
 		"TwoEssentialContainers": testTwoEssentialContainers,
-		"OverwrittenPhase":       testOverwrittenPhase,
 		"StopDelay":              testStopDelay,
+		"EndedWithinStopDelay":   testEndedWithinStopDelay,
+		"EvictedMainExitsWell":   testEvictedMainExitsWell,
+		"PostStartHooks":         testPostStartHooks,
+		"SpinningDeployment":     testSpinningDeployment,
+		"KeptPods":               testKeptPods,
+		"OptedOutAfterStop":      testOptedOutAfterStop,
+		"QuotaScopes":            testQuotaScopes,
+		"HelmTest":               testHelmTest,
 	}
 	native := map[string]func(*testing.T){
-		"FailsUnderNever": testNativeFailsUnderNever,
-		"Refuses":         testNativeRefuses,
-		"Meshes":          testMeshes,
+		"Refuses": testNativeRefuses,
+		"Meshes":  testMeshes,
 	}
 	for name, test := range bothModes {
 		stops[name], native[name] = in(essential.ModeReap, test), in(essential.ModeNative, test)
@@ -74,13 +87,15 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("NativeProperty", testNativeProperty)
 	parallel("Waits", map[string]func(*testing.T){
 		"SidecarEndsFirst":            testSidecarEndsFirst,
-		"FailsUnderNever":             testFailsUnderNever,
+		"FailureIgnored":              testFailureIgnored,
 		"NamespaceNotOptedIn":         testNamespaceNotOptedIn,
 		"PodWithoutLabel":             testPodWithoutLabel,
 		"LabelRemoved":                testLabelRemoved,
 		"StaticPod":                   testStaticPod,
 		"BroughtAnnotations":          testBroughtAnnotations,
 		"RejectsPods":                 testRejectsPods,
+		"WarnsAtApply":                testWarnsAtApply,
+		"RefusesProbesUnderAlways":    testRefusesProbesUnderAlways,
 		"RejectsPolicies":             testRejectsPolicies,
 		"RejectsWorkloads":            testRejectsWorkloads,
 		"RejectsCronJobAtApply":       testRejectsCronJobAtApply,
@@ -95,7 +110,12 @@ func TestEndToEnd(t *testing.T) {
 	})
 	t.Run("Samples", testSamples)
 	t.Run("Demo", testDemo)
+	t.Run("FullNode", testFullNode)
+	t.Run("PreemptedByKubelet", testPreemptedByKubelet)
 	t.Run("Burst", testBurst)
+	t.Run("WebhookDown", testWebhookDown)
+	t.Run("StopOutlastsOutages", testStopOutlastsOutages)
+	t.Run("FromOldVersion", testFromOldVersion)
 	t.Run("ReaperDown", testReaperDown)
 	t.Run("NativeWithoutReaper", testNativeWithoutReaper)
 	t.Run("NativeByDefault", testNativeByDefault)
@@ -104,6 +124,5 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("KubeletDown", testKubeletDown)
 	t.Run("CertificateRenewed", testCertificateRenewed)
 	t.Run("Adoption", testAdoption)
-	t.Run("StopStrategyDelete", testStopStrategyDelete)
 	t.Run("Uninstall", func(t *testing.T) { testUninstall(t, before) })
 }

@@ -11,6 +11,7 @@ import (
 	"log"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,6 +72,8 @@ type scene struct {
 	logs      *kube.Logs
 	mode      essential.Mode // that its pods ask for; empty: none
 	natives   *natives       // in mode Native
+
+	uninstalled atomic.Bool // kept pods may get their kubelet's phase
 }
 
 func newScene(t *testing.T, optedIn bool) *scene {
@@ -86,14 +89,35 @@ func newScene(t *testing.T, optedIn bool) *scene {
 	s := &scene{TB: t, ctx: ctx, namespace: name}
 	s.must(cluster.CreateNamespace(ctx, name, optedIn))
 	s.logs = cluster.FollowLogs(ctx, name, nil)
+	phases := phases{}
+	watched := s.watchPods(func(pod *corev1.Pod) { phases.see(s, pod) })
 	t.Cleanup(func() {
 		cancel()
+		<-watched
 		if t.Failed() {
 			s.dump()
 		}
 		deleteNamespaces(t, name)
 	})
 	return s
+}
+
+// phases are the terminal phases of the scene's pods.
+type phases map[types.UID]corev1.PodPhase
+
+// see asserts what Kubernetes promises of every pod: it has no terminal phase while
+// a container runs, and a terminal phase does not change.
+func (p phases) see(s *scene, pod *corev1.Pod) {
+	_, old := essential.OldStop(pod)
+	switch was := p[pod.UID]; {
+	case old, s.uninstalled.Load(): // old: by the phase, as version 0.1 did
+	case was != "" && was != pod.Status.Phase:
+		s.Errorf("the phase of pod %s is %s after it was %s", pod.Name, pod.Status.Phase, was)
+	case essential.Terminal(pod) && essential.Running(pod) && !essential.Mirror(pod):
+		s.Errorf("pod %s is %s while a container runs: %+v", pod.Name, pod.Status.Phase, pod.Status.ContainerStatuses)
+	case essential.Terminal(pod):
+		p[pod.UID] = pod.Status.Phase
+	}
 }
 
 func (s *scene) must(err error) {

@@ -12,8 +12,8 @@ import (
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-// The kubelet is down when the pod is stopped: nothing ends its containers, and
-// a Warning says so. It comes back, ends them gracefully, and the Job has run
+// The kubelet is down when the pod is stopped: its containers keep running, and a
+// Warning says so. When it is back it ends them gracefully, and the Job has run
 // once.
 func testKubeletDown(t *testing.T) {
 	s := newScene(t, true)
@@ -25,7 +25,7 @@ func testKubeletDown(t *testing.T) {
 	kept.Annotations[essential.RetentionAnnotation] = "Forever" // its logs can be read again: the stream ends with the kubelet
 	keptJob := kube.Job(s.namespace, "kept", kept)
 	s.create(keptJob)
-	due := func(p *corev1.Pod) bool { return essential.Condition(p, essential.StoppedCondition) != nil }
+	due := func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok }
 	keptPod := s.awaitPod("kept-", "due", due)
 	pod := s.awaitPod("unattended-", "due", due)
 	if essential.Stopped(pod) || essential.Stopped(keptPod) {
@@ -34,9 +34,8 @@ func testKubeletDown(t *testing.T) {
 	s.must(cluster.Part("stop", "kubelet"))
 	t.Cleanup(func() { _ = cluster.Part("start", "kubelet") })
 	await(s, pod, "stopped", essential.Stopped)
-	first := pod.Annotations[essential.StoppedAnnotation]
-	await(s, pod, "stopped again", func(p *corev1.Pod) bool { return p.Annotations[essential.StoppedAnnotation] != first })
-	s.describes("pod", pod.Name, "The pod was stopped, but containers still run past their grace period")
+	s.describes("pod", pod.Name, "StopOverdue", "The pod was stopped, but has not ended after its grace period")
+	s.get(pod)
 	if pod.DeletionTimestamp != nil || !essential.Running(pod) {
 		t.Errorf("the pod whose containers run is being deleted: %v, %+v", pod.DeletionTimestamp, pod.Status.ContainerStatuses)
 	}
@@ -44,11 +43,11 @@ func testKubeletDown(t *testing.T) {
 	s.awaitComplete(job)
 	s.awaitGone(pod.DeepCopy())
 	s.counted(job, 1)
-	if n := s.countEvents(pod, "StopRepeated"); n != 1 {
+	if n := s.countEvents(pod, "StopOverdue"); n != 1 {
 		t.Errorf("%d Warning events, want 1", n)
 	}
 	s.awaitComplete(keptJob)
-	await(s, keptPod, "stopped, with all ended", func(p *corev1.Pod) bool { return essential.Acknowledged(p) && !essential.Running(p) })
+	await(s, keptPod, "stopped, with all ended", func(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) })
 	s.counted(keptJob, 1)
 	logs := run(t, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "logs", keptPod.Name, "-c", "proxy")
 	for _, text := range []string{kube.PreStop, kube.Terminated} {

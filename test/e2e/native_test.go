@@ -39,33 +39,6 @@ func testSidecarFailsOnSigterm(t *testing.T, mode essential.Mode) { sidecarEnds(
 // Past the grace period it gets SIGKILL.
 func testSidecarIgnoresSigterm(t *testing.T, mode essential.Mode) { sidecarEnds(t, mode, ":", 137) }
 
-// Every attempt ends, without any policy: the Job counts it and tries again. The
-// reaper leaves failed pods to those who want to look.
-func testNativeFailsUnderNever(t *testing.T) {
-	s := newSceneIn(t, essential.ModeNative)
-	job := kube.Job(s.namespace, "never", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
-	job.Spec.BackoffLimit = new(int32(1))
-	s.create(job)
-	await(s, job, "failed", func(j *batchv1.Job) bool { return j.Status.Failed == 2 })
-	s.awaitEventOf(job, "BackoffLimitExceeded")
-	s.canary(s.namespace)
-	pods := s.pods("never-")
-	if len(pods) != 2 {
-		t.Errorf("%d pods were left, want both", len(pods))
-	}
-	for _, pod := range pods {
-		s.countEnded(pod.Name)
-		if pod.Status.Phase != corev1.PodFailed || pod.DeletionTimestamp != nil {
-			t.Errorf("pod %s: phase %s, deletion %v", pod.Name, pod.Status.Phase, pod.DeletionTimestamp)
-		}
-		for _, e := range s.events(pod.UID) {
-			if strings.HasPrefix(e.Reason, "EssentialContainer") {
-				t.Errorf("the reaper tells of pod %s: %s", pod.Name, e.Note)
-			}
-		}
-	}
-}
-
 // Who asks for what the kubelet cannot do hears why, at the workload already.
 func testNativeRefuses(t *testing.T) {
 	s := newScene(t, true)

@@ -13,7 +13,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -35,18 +34,17 @@ func annotated(template corev1.PodTemplateSpec, pairs ...string) corev1.PodTempl
 func (s *scene) failedAndKept(pod *corev1.Pod, message string) {
 	s.Helper()
 	await(s, pod, "failed, with all its containers ended", func(p *corev1.Pod) bool {
-		return p.Status.Phase == corev1.PodFailed && essential.Acknowledged(p) && !essential.Running(p)
+		return p.Status.Phase == corev1.PodFailed && !essential.Running(p)
 	})
 	s.kept(pod)
-	condition := essential.Condition(pod, essential.StoppedCondition)
 	if s.mode == essential.ModeNative {
-		if n := s.countEvents(pod, "EssentialContainerFailed"); condition != nil || n > 0 {
-			s.Errorf("the reaper had its hand in: condition %+v, %d events", condition, n)
+		if n := s.countEvents(pod, "EssentialContainerFailed"); pod.Status.Reason == essential.FailedReason || n > 0 {
+			s.Errorf("the reaper acted: reason %s, %d events", pod.Status.Reason, n)
 		}
 		return
 	}
-	if condition == nil || condition.Reason != "EssentialContainerFailed" || condition.Message != message {
-		s.Errorf("condition %+v, want the message %s", condition, message)
+	if pod.Status.Reason != essential.FailedReason || pod.Status.Message != message {
+		s.Errorf("reason %q and message %q, want the message %s", pod.Status.Reason, pod.Status.Message, message)
 	}
 	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
 		return s.countEvents(pod, "EssentialContainerFailed") == 1, "no event tells of the failure"
@@ -69,7 +67,7 @@ func (s *scene) retried() *batchv1.Job {
 	main.Env = []corev1.EnvVar{{Name: "FAILURES", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{
 		FieldPath: "metadata.annotations['batch.kubernetes.io/job-index-failure-count']",
 	}}}}
-	template := annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop")
+	template := annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")))
 	job := kube.Job(s.namespace, "retried", template)
 	job.Spec.CompletionMode, job.Spec.Completions = new(batchv1.IndexedCompletion), new(int32(1)) // only these know their failures
 	job.Spec.BackoffLimitPerIndex = new(int32(1))
@@ -252,9 +250,8 @@ func testStopDelay(t *testing.T) {
 		main := containerStatus(p, "main")
 		return main != nil && main.LastTerminationState.Terminated != nil && main.LastTerminationState.Terminated.ExitCode == 1
 	})
-	condition := essential.Condition(forgotten, essential.StoppedCondition)
-	if condition == nil || condition.Status != corev1.ConditionFalse || condition.Message != `Essential container "main" completed with exit code 0` {
-		t.Errorf("the delay is not on record: %+v", condition)
+	if due, ok := essential.DueOf(forgotten); !ok || due.Because != completed {
+		t.Errorf("the delay is not on record: %v", forgotten.Annotations)
 	}
 	s.awaitGone(pod.DeepCopy())
 	s.countStopped("delayed", 1)
@@ -277,11 +274,9 @@ func testRetention(t *testing.T, mode essential.Mode) {
 	s.create(pod)
 	allEnded := func(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) }
 	retained := s.awaitPod("retained", "of a terminal phase, with all ended", allEnded)
-	var since metav1.Time
-	if mode == essential.ModeNative {
-		since = containerStatus(retained, "main").State.Terminated.FinishedAt
-	} else {
-		since = essential.Condition(retained, essential.StoppedCondition).LastTransitionTime
+	since := containerStatus(retained, "main").State.Terminated.FinishedAt
+	if mode == essential.ModeReap {
+		since = containerStatus(retained, "proxy").State.Terminated.FinishedAt
 	}
 	output, err := exec.CommandContext(s.ctx, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "logs", "retained", "-c", "main").CombinedOutput()
 	if err != nil || !strings.Contains(string(output), kube.MainEnd) {

@@ -19,6 +19,9 @@ import (
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
+// completed is what the reaper records of main.
+const completed = `Essential container "main" completed with exit code 0`
+
 // stuck is a template whose main ends well and whose sidecar never ends.
 func stuck(policy corev1.RestartPolicy) corev1.PodTemplateSpec {
 	return kube.Template(policy, new("main"), kube.Main("sleep 1"), kube.Sidecar("proxy"))
@@ -95,8 +98,9 @@ func testBarePod(t *testing.T, mode essential.Mode) {
 	s.create(pod)
 	if mode == essential.ModeReap {
 		stopped := s.awaitPod("bare", "stopped", essential.Stopped)
-		if !strings.Contains(fmt.Sprint(stopped.Status.Conditions), essential.StoppedCondition) {
-			t.Errorf("the stopped pod has no condition %s: %v", essential.StoppedCondition, stopped.Status.Conditions)
+		stop, _ := essential.StopOf(stopped)
+		if stop.Phase != corev1.PodSucceeded || stop.Because != completed || *stopped.Spec.ActiveDeadlineSeconds != 1 {
+			t.Errorf("the pod was stopped as %+v with deadline %v", stop, stopped.Spec.ActiveDeadlineSeconds)
 		}
 	}
 	s.awaitGone(pod)
@@ -126,7 +130,7 @@ func (s *scene) oneCompletion(labels map[string]string) (template corev1.PodTemp
 }
 
 // replaced asserts that exactly the first pod was reaped, once, and that the
-// one in its place is not touched by its verdict.
+// reaper does not touch its replacement.
 func (s *scene) replaced(prefix string, noMore func()) {
 	s.Helper()
 	first := s.awaitPod(prefix, "tracked", essential.Tracked)
@@ -147,9 +151,7 @@ func (s *scene) replaced(prefix string, noMore func()) {
 	if n := s.countEvents(second, "EssentialContainerCompleted"); n != 0 {
 		s.Errorf("%d events tell that the new pod was stopped, want 0", n)
 	}
-	// A StatefulSet's controller deletes a pod of terminal phase by itself and
-	// may cut the hook short, so only the signal is sure.
-	s.awaitLine(first.Name, kube.Terminated)
+	s.countStopped(first.Name, 1)
 }
 
 func testDeployment(t *testing.T) {
@@ -207,8 +209,8 @@ func testSlowSidecar(t *testing.T, mode essential.Mode) {
 	pod := s.awaitPod("slow-", "ending", ending)
 	s.awaitLine("slow-", kube.Terminated)
 	s.get(pod)
-	if pod.DeletionTimestamp != nil {
-		t.Error("the pod is being deleted while its sidecar still flushes")
+	if pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
+		t.Errorf("while its sidecar still flushes, the pod's phase is %s and its deletion %v", pod.Status.Phase, pod.DeletionTimestamp)
 	}
 	s.awaitLine("slow-", flushed)
 	s.awaitComplete(job)
@@ -218,9 +220,8 @@ func testSlowSidecar(t *testing.T, mode essential.Mode) {
 	s.countStopped("slow-", 1)
 }
 
-// Nothing of the pod runs when main ends, so nothing but the kubelet's own word
-// tells when the stop has been taken: deleted before, the Job would run again. A
-// native sidecar has to have run for a moment, or main does not start.
+// Nothing of the pod may run when main ends. A native sidecar has to have run for
+// a moment, or main does not start.
 func testCrashLoopingSidecar(t *testing.T, mode essential.Mode) {
 	s := newSceneIn(t, mode)
 	crashing := kube.Sidecar("proxy")
@@ -238,51 +239,9 @@ func testCrashLoopingSidecar(t *testing.T, mode essential.Mode) {
 	}
 }
 
-// A stop is final: the API server takes no older phase from anybody. And it is
-// verified, in case that there is no policy: the reaper itself, whom the policy
-// lets pass, writes the old phase back.
-func testOverwrittenPhase(t *testing.T) {
-	s := newScene(t, true)
-	slow := kube.Sidecar("shipper")
-	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 8; exit 143", 1)
-	pod := kube.Pod(s.namespace, "overwritten", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow))
-	s.create(pod)
-	first := s.awaitPod("overwritten", "stopped", essential.Stopped).Annotations[essential.StoppedAnnotation]
-	overwrite := func(c client.Client) error {
-		return c.Status().Patch(s.ctx, pod.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Running"}}`)))
-	}
-	if err := overwrite(cluster); err == nil || !strings.Contains(err.Error(), "its phase is final") {
-		t.Errorf("the old phase is written back: %v", err)
-	}
-	s.must(overwrite(as(t, kube.ReaperUser)))
-	await(s, pod, "stopped again", func(p *corev1.Pod) bool {
-		return p.Annotations[essential.StoppedAnnotation] != first && p.Status.Phase == corev1.PodSucceeded
-	})
-	s.awaitGone(pod)
-	s.countStopped("overwritten", 1)
-}
-
-// noPhaseGoesBack watches the pods of the scene: a Job whose pod runs again after
-// it had succeeded may delete another one that it has started since.
-func (s *scene) noPhaseGoesBack() {
-	s.Helper()
-	ended := map[types.UID]corev1.PodPhase{}
-	over := s.watchPods(func(pod *corev1.Pod) {
-		switch {
-		case essential.Terminal(pod):
-			ended[pod.UID] = pod.Status.Phase
-		case ended[pod.UID] != "":
-			s.Errorf("pod %s is %s again after it was %s", pod.Name, pod.Status.Phase, ended[pod.UID])
-		}
-	})
-	s.Cleanup(func() { <-over })
-}
-
-// Many Jobs that end at once: a kubelet that is busy writes old phases over new
-// ones, and each of these Jobs must count one success all the same.
+// Many Jobs that end at once: each counts one success.
 func testBurst(t *testing.T) {
 	s := newScene(t, true)
-	s.noPhaseGoesBack()
 	const jobs = 40
 	for i := range jobs {
 		s.create(kube.Job(s.namespace, fmt.Sprintf("burst%02d", i), kube.Template(corev1.RestartPolicyNever, new("main"),

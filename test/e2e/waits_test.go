@@ -28,14 +28,17 @@ import (
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-func testFailsUnderNever(t *testing.T) {
+// Under on-failure: Ignore the pod keeps running, with a Warning.
+func testFailureIgnored(t *testing.T) {
 	s := newScene(t, true)
-	job := kube.Job(s.namespace, "never", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
+	job := kube.Job(s.namespace, "never", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")),
+		essential.OnFailureAnnotation, "Ignore"))
 	s.create(job)
 	pod := s.awaitPod("never-", "failed in main", func(p *corev1.Pod) bool {
 		main := containerStatus(p, "main")
 		return main != nil && main.State.Terminated != nil && main.State.Terminated.ExitCode == 3
 	})
+	s.awaitEventOf(pod, "EssentialContainerFailed")
 	s.canary(s.namespace)
 	s.untouched(pod)
 	s.count("never-", kube.MainStart, 1)
@@ -198,14 +201,15 @@ func testBroughtAnnotations(t *testing.T) {
 	pod := kube.Pod(s.namespace, "copy", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), kube.Sidecar("proxy")))
 	pod.Annotations = map[string]string{
 		essential.TrackedAnnotation: "proxy",
-		essential.StoppedAnnotation: "2020-01-01T00:00:00Z",
+		essential.StoppedAnnotation: "2020-01-01T00:00:00Z Succeeded: forged",
+		essential.DueAnnotation:     "2020-01-01T00:00:00Z Succeeded: forged",
 		"example.com/own":           "stays",
 	}
 	s.create(pod)
 	if got := pod.Annotations[essential.TrackedAnnotation]; got != "main" {
 		t.Errorf("tracked %q, want main", got)
 	}
-	if essential.Stopped(pod) || pod.Annotations["example.com/own"] != "stays" {
+	if _, due := essential.DueOf(pod); due || essential.Stopped(pod) || pod.Annotations["example.com/own"] != "stays" {
 		t.Errorf("annotations after admission: %v", pod.Annotations)
 	}
 	s.awaitGone(pod)
@@ -338,10 +342,11 @@ func testReaperMayDoNothingElse(t *testing.T) {
 		{reaper, "list", "", "pods", "", "default", true},
 		{reaper, "watch", "", "pods", "", "default", true},
 		{reaper, "delete", "", "pods", "", "default", true},
-		{reaper, "patch", "", "pods", "status", "default", true},
+		{reaper, "patch", "", "pods", "", "default", true}, // within the bounds of a policy
+		{reaper, "patch", "", "pods", "status", "default", false},
+		{reaper, "update", "", "pods", "", "default", false},
 		{reaper, "create", "events.k8s.io", "events", "", "default", true},
 		{reaper, "update", "coordination.k8s.io", "leases", "", "default", false},
-		{reaper, "patch", "", "pods", "", "default", false},
 		{reaper, "create", "", "pods", "", "default", false},
 		{reaper, "deletecollection", "", "pods", "", "default", false},
 		{reaper, "create", "", "pods", "exec", "default", false},

@@ -16,10 +16,12 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 	"github.com/essential-containers/essential-containers/webhook"
 )
@@ -75,25 +77,35 @@ const (
 	tooLargeOneIn = 300
 )
 
-// goodReview is one that the webhook admits.
-func goodReview() []byte {
-	pod, err := json.Marshal(pod(&work{name: "bad-1"}, optedIn, template(&work{name: "bad-1"}, "true")))
-	if err != nil {
-		panic(err)
+// goodReview is one that the webhook admits, or decides about, at the path.
+func goodReview(path string) []byte {
+	var is, was runtime.RawExtension
+	operation, subresource := admissionv1.Create, ""
+	o := pod(&work{name: "bad-1"}, optedIn, template(&work{name: "bad-1"}, "true", "true"))
+	if path == webhook.StatusesPath {
+		o.Annotations = map[string]string{essential.TrackedAnnotation: "main"}
+		operation, subresource, was.Raw = admissionv1.Update, "status", encode(o)
+		o.Status.Phase = corev1.PodFailed
+		o.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}
 	}
-	review, err := json.Marshal(admissionv1.AdmissionReview{
+	is.Raw = encode(o)
+	return encode(admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
 		Request: &admissionv1.AdmissionRequest{
-			UID: "1", Operation: admissionv1.Create, Namespace: optedIn, Name: "bad-1",
+			UID: "1", Operation: operation, Namespace: optedIn, Name: "bad-1",
 			Kind:     metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
-			Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
-			Object:   runtime.RawExtension{Raw: pod},
+			Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"}, SubResource: subresource,
+			Object: is, OldObject: was,
 		},
 	})
+}
+
+func encode(object any) []byte {
+	text, err := json.Marshal(object)
 	if err != nil {
 		panic(err)
 	}
-	return review
+	return text
 }
 
 // badBody draws the next body.
@@ -128,12 +140,12 @@ type badInput struct {
 // run sends them one by one until ctx ends, to one pod after the other.
 func (b *badInput) run(ctx context.Context, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 4))
-	good := goodReview()
-	paths := []string{webhook.PodsPath, webhook.WorkloadsPath}
+	paths := []string{webhook.PodsPath, webhook.StatusesPath, webhook.WorkloadsPath}
 	asking := &http.Client{Transport: &http.Transport{}} // until the API server says where the webhooks are: asks nobody
 	defer func() { asking.CloseIdleConnections() }()
 	for n := 0; ctx.Err() == nil; n++ {
-		body, path := badBody(r, good), paths[r.IntN(len(paths))]
+		path := paths[r.IntN(len(paths))]
+		body := badBody(r, goodReview(path))
 		if n%100 == 0 { // replicas come and go
 			if c, err := b.client(ctx); err == nil {
 				asking.CloseIdleConnections()

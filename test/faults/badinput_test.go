@@ -29,15 +29,17 @@ func ask(handler http.Handler, body []byte) (code int, answer string) {
 // What is spoilt is a review that passes, so that the bad bodies get as far as
 // they can.
 func TestBadBodies(t *testing.T) {
-	handler := webhook.NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[webhook.PodsPath]
-	good := goodReview()
-	if code, text := ask(handler, good); code != http.StatusOK || !strings.Contains(text, `"patch":`) {
-		t.Fatalf("the good review is answered with %d: %s", code, text)
+	handlers := webhook.NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())
+	good := goodReview(webhook.PodsPath)
+	for _, path := range []string{webhook.PodsPath, webhook.StatusesPath} {
+		if code, text := ask(handlers[path], goodReview(path)); code != http.StatusOK || !strings.Contains(text, `"patch":`) {
+			t.Fatalf("the good review of %s is answered with %d: %s", path, code, text)
+		}
 	}
 	codes := map[int]int{}
 	r := rand.New(rand.NewPCG(1, 4))
 	for range 2000 {
-		code, _ := ask(handler, badBody(r, good))
+		code, _ := ask(handlers[webhook.PodsPath], badBody(r, good))
 		codes[code]++
 	}
 	// Some are harmless; those that are not are of several sorts.
@@ -52,7 +54,7 @@ func TestBadBodies(t *testing.T) {
 }
 
 func TestSpoilers(t *testing.T) {
-	good := goodReview()
+	good := goodReview(webhook.PodsPath)
 	for _, s := range spoilers {
 		draw := func(seed uint64) (all [][]byte) {
 			r := rand.New(rand.NewPCG(seed, 0))
@@ -74,7 +76,7 @@ func TestSpoilers(t *testing.T) {
 			t.Errorf("%s: only %d of 50 bodies are spoilt", s.name, spoilt)
 		}
 	}
-	if !bytes.Equal(good, goodReview()) {
+	if !bytes.Equal(good, goodReview(webhook.PodsPath)) {
 		t.Error("the good review has been spoilt too")
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,10 +31,13 @@ type breakage struct {
 // all other kinds, must be found in order.
 var breakages = []breakage{
 	{"bare", "stops that are taken for done and were never sent", reaped, []string{"its main completed and it was never stopped", "it is left"}, nil},
-	{"delayed", "stops while main runs", spared, []string{"by the reaper while main had not ended"}, []invariant{once}},
-	{"plain", "deletions in place of stops", once, []string{`main said "start" 2 times`}, []invariant{reaped}},
+	{"delayed", "stops while main runs", spared, []string{"recorded as Succeeded while main had not completed"}, []invariant{once, phaseTrue}},
+	{"plain", "deletions in place of stops", once, []string{`main said "completed" 2 times`}, []invariant{reaped, spared, phaseTrue}},
 	{"retained", "pods admitted untracked", tracked, []string{`tracked is "", want "main"`}, []invariant{reaped, once}},
 	{"essential", "goroutines, files and memory for every request", leakless, []string{"goroutines", "file descriptors", "MiB of memory"}, nil},
+	{"holding", "terminal phases in place of stops", phaseLast, []string{"its phase was Succeeded, and main ended with 0, sidecar runs"}, []invariant{reaped, spared}},
+	{"failing", "failures recorded as completions", phaseTrue, []string{`must be Failed: main's last word was "failed"`}, []invariant{reaped, spared, once}},
+	{competing.name, "what pods with a terminal phase still hold", noneRejected, []string{"it was rejected: "}, []invariant{once}},
 }
 
 // missed compares what the judge found with what was broken, and says where
@@ -59,7 +65,7 @@ func missed(found []violation) (differences []string) {
 // bite runs the broken reaper, with no other faults, and returns an error if the
 // judge does not find what it breaks, or finds more.
 func bite(ctx context.Context, t *trial) error {
-	t.broken, t.minutes, t.deck, t.pace = true, 0.4, kinds, steady/2
+	t.broken, t.minutes, t.deck, t.pace = true, 0.4, append(slices.Clone(kinds), holding, holding), steady*2/5
 	t.evidence, t.only, t.values = filepath.Join(t.evidence, "broken"), "", nil
 	found, err := t.run(ctx)
 	if err != nil {
@@ -85,8 +91,9 @@ func kindOf(about string) string {
 	return kind
 }
 
-// breakRelease has the reaper's Deployment run the broken program, and the API
-// server not ask the webhook about pods of one kind.
+// breakRelease has the reaper's Deployment run the broken program, lifts what
+// keeps it from writing statuses, and has the API server not ask the webhook about
+// pods of one kind.
 func (t *trial) breakRelease(ctx context.Context) error {
 	webhooks := fmt.Appendf(nil, `{"webhooks":[{"name":%q,"matchConditions":[{"name":"broken","expression":"!object.metadata.labels[?'%s'].orValue('').startsWith('retained-')"}]}]}`,
 		kube.PodsWebhook, workLabel)
@@ -95,5 +102,29 @@ func (t *trial) breakRelease(ctx context.Context) error {
 	if err := t.cluster.Patch(ctx, configuration, client.RawPatch(types.StrategicMergePatchType, webhooks)); err != nil {
 		return fmt.Errorf("breaking the admission: %w", err)
 	}
+	bound := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
+	bound.Name = kube.WebhookConfiguration + ".reaper"
+	if err := t.cluster.Delete(ctx, bound); err != nil {
+		return fmt.Errorf("lifting the bound of the reaper's rights: %w", err)
+	}
+	role, binding := statusRights()
+	for _, object := range []client.Object{role, binding} {
+		if err := t.cluster.Create(ctx, object); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("granting the broken reaper the right to pods/status: %w", err)
+		}
+	}
 	return t.runProgram(ctx, "broken")
+}
+
+// statusRights are what the broken reaper has and the good one has not.
+func statusRights() (*rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding) {
+	name := metav1.ObjectMeta{Name: "faults-broken-reaper"}
+	return &rbacv1.ClusterRole{
+			ObjectMeta: name,
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/status"}, Verbs: []string{"patch"}}},
+		}, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: name,
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name.Name},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: kube.Release, Name: kube.ReaperDeployment}},
+		}
 }

@@ -93,14 +93,14 @@ func (t *trial) runStepped(ctx context.Context) error {
 // and those of them that carry the time of that clock.
 func dated(r records) (during, shown int) {
 	for _, w := range r.writes {
-		if w.by != kube.ReaperUser || w.verb == "delete" || !essential.Stopped(&w.pod) {
+		stop, ok := essential.StopOf(&w.pod)
+		if !ok || w.by != kube.ReaperUser || w.verb == "delete" {
 			continue
 		}
-		stopped, err := time.Parse(time.RFC3339Nano, w.pod.Annotations[essential.StoppedAnnotation])
 		for _, s := range r.steps {
-			if err == nil && s.within(w.at, w.at) {
+			if s.within(w.at, w.at) {
 				during++
-				if off := stopped.Sub(w.at); (off - s.ahead).Abs() < off.Abs() {
+				if off := stop.At.Sub(w.at); (off - s.ahead).Abs() < off.Abs() {
 					shown++
 				}
 			}

@@ -4,17 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -113,6 +118,42 @@ var faults = []fault{
 		_ = kube.Await(ctx, 20*time.Second, func(context.Context) (bool, string) { return w.completions() > before, "a completion" })
 		pause(ctx, r, 0, 15)
 		return errors.Join(err, w.cluster.Part("start", "kubelet"))
+	}},
+	{"kubelet-killed", "the kubelet gets SIGKILL between a pod's stop and its end, and is away for 1 to 8 s", func(ctx context.Context, w *world, r *rand.Rand) error {
+		w.creating.Lock()
+		defer w.creating.Unlock()
+		w.awaitStarts(ctx)
+		if err := w.awaitStop(ctx); err != nil {
+			return err
+		}
+		err := w.cluster.Part("stop", "kubelet", "--kill")
+		pause(ctx, r, 1, 8)
+		return errors.Join(err, w.cluster.Part("start", "kubelet"))
+	}},
+	{"reapers-halted", "both reapers are halted until a main has completed, and 5 to 15 s longer", func(ctx context.Context, w *world, r *rand.Rand) error {
+		return w.halted(ctx, "reaper", func() error {
+			before := w.completions()
+			err := kube.Await(ctx, 20*time.Second, func(context.Context) (bool, string) { return w.completions() > before, "no main completes" })
+			pause(ctx, r, 5, 15)
+			return err
+		})
+	}},
+	{"webhooks-halted", "all replicas of the webhook are halted until the API server has refused a pod's end for that, and up to 10 s longer", func(ctx context.Context, w *world, r *rand.Rand) error {
+		return w.halted(ctx, "webhook", func() error {
+			err := w.awaitRefusal(ctx)
+			pause(ctx, r, 0, 10)
+			return err
+		})
+	}},
+	{"webhooks-gone", "the webhook has no replicas until the API server has refused a pod's end for that, and up to 10 s longer", func(ctx context.Context, w *world, r *rand.Rand) error {
+		replicas, err := w.scale(ctx, kube.WebhookDeployment, 0)
+		if err != nil {
+			return err
+		}
+		err = w.awaitRefusal(ctx)
+		pause(ctx, r, 0, 10)
+		_, back := w.scale(context.WithoutCancel(ctx), kube.WebhookDeployment, replicas)
+		return errors.Join(err, back)
 	}},
 	{"webhook-killed", "one replica of the webhook gets SIGKILL", func(ctx context.Context, w *world, r *rand.Rand) error {
 		pods, err := w.running(ctx, "webhook")
@@ -214,6 +255,66 @@ func (w *world) awaitStarts(ctx context.Context) {
 		}
 		return err == nil && !slices.ContainsFunc(pods, waits), ""
 	})
+}
+
+// awaitStop waits for a pod that is stopped and has not ended.
+func (w *world) awaitStop(ctx context.Context) error {
+	return kube.Await(ctx, 20*time.Second, func(ctx context.Context) (bool, string) {
+		_, pods, err := w.present(ctx)
+		return err == nil && slices.ContainsFunc(pods, func(p corev1.Pod) bool { return essential.Stopped(&p) && !essential.Terminal(&p) }), "no pod is between its stop and its end"
+	})
+}
+
+// awaitRefusal waits until the API server has refused the end of a pod, because no
+// webhook answers: the verdict is late from here on.
+func (w *world) awaitRefusal(ctx context.Context) error {
+	log, err := os.Open(w.auditFile())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if _, err := log.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
+	// Half an entry that is read here is lost. The kubelet repeats what was refused.
+	return kube.Await(ctx, 40*time.Second, func(context.Context) (bool, string) {
+		_, refused, err := readAudit(log, time.Time{})
+		return err == nil && refused > 0, "no pod ends"
+	})
+}
+
+// halted has all replicas of a component do nothing while do runs.
+func (w *world) halted(ctx context.Context, component string, do func() error) error {
+	pods, err := w.running(ctx, component)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		err = errors.Join(err, kube.Signal(component, p.Name, syscall.SIGSTOP))
+	}
+	err = errors.Join(err, do())
+	for _, p := range pods {
+		// If it is not there, its probe has failed and the kubelet has killed it.
+		_ = kube.Signal(component, p.Name, syscall.SIGCONT)
+	}
+	return err
+}
+
+// scale sets the number of a Deployment's replicas, and returns what it was.
+func (w *world) scale(ctx context.Context, name string, replicas int32) (was int32, err error) {
+	err = kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
+		deployment := &appsv1.Deployment{}
+		if err := w.cluster.Get(ctx, client.ObjectKey{Namespace: kube.Release, Name: name}, deployment); err != nil {
+			return false, err.Error()
+		}
+		if was == 0 { // else this is the second try
+			was = *deployment.Spec.Replicas
+		}
+		patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
+		err := w.cluster.Patch(ctx, deployment, client.RawPatch(types.MergePatchType, patch))
+		return err == nil, fmt.Sprint(err)
+	})
+	return was, err
 }
 
 // cutOff keeps packets of some reapers from the API server while do runs.

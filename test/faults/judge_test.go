@@ -27,45 +27,64 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 type scene struct{ records }
 
 // aScene has one work of every fate: a Job, one whose first pod fails, one that
-// is retried by the kubelet, a pod that is left alone, and a Job in mode Native.
+// is retried by the kubelet, a pod that is left alone, a Job in mode Native, one
+// whose sidecar ends by itself, and one that competes.
 func aScene() *scene {
 	s := &scene{}
 	s.samples = []sample{{at: start, pod: "reaper-1", born: 1, goroutines: 40, fds: 12, memory: 30 << 20}}
 
 	s.aWork(work{name: "plain-1", job: true, completions: 1, retention: 10 * time.Second}, 0)
-	s.says("plain-1", "p1", "main start", "sidecar start", "main completed", "sidecar SIGTERM")
+	s.says("plain-1", "p1", "main start", "sidecar start", "main completed", "sidecar SIGTERM", "sidecar ended")
 	s.runs("plain-1", "p1")
-	s.stops(ended("plain-1", "p1", 0), corev1.PodSucceeded)
-	s.deletes(11*time.Second, ended("plain-1", "p1", 0))
+	s.stops(endedMain("plain-1", "p1", 0), corev1.PodSucceeded)
+	s.deletes(12*time.Second, endedMain("plain-1", "p1", 0))
 
-	s.aWork(work{name: "failing-2", job: true, fate: failsFirst, completions: 1, failures: 1}, 1)
+	s.aWork(work{name: "failing-2", job: true, completions: 1, failures: 1}, 1)
 	s.says("failing-2", "f1", "main start", "sidecar start", "main failed", "sidecar SIGTERM")
 	s.runs("failing-2", "f1")
-	s.stops(ended("failing-2", "f1", 1), corev1.PodFailed)
+	s.stops(endedMain("failing-2", "f1", 1), corev1.PodFailed)
 	s.left = append(s.left, s.writes[len(s.writes)-1].pod)
 	s.says("failing-2", "f2", "main start", "sidecar start", "main completed", "sidecar SIGTERM")
 	s.runs("failing-2", "f2")
-	s.stops(ended("failing-2", "f2", 0), corev1.PodSucceeded)
-	s.deletes(time.Second, ended("failing-2", "f2", 0))
+	s.stops(endedMain("failing-2", "f2", 0), corev1.PodSucceeded)
+	s.deletes(2*time.Second, endedMain("failing-2", "f2", 0))
 
 	s.aWork(work{name: "retried-3", job: true, completions: 1, failures: 1}, 0)
 	s.says("retried-3", "r1", "main start", "main failed", "sidecar start", "main start", "main completed", "sidecar SIGTERM")
 	s.runs("retried-3", "r1")
-	s.stops(ended("retried-3", "r1", 0), corev1.PodSucceeded)
-	s.deletes(time.Second, ended("retried-3", "r1", 0))
+	s.stops(endedMain("retried-3", "r1", 0), corev1.PodSucceeded)
+	s.deletes(2*time.Second, endedMain("retried-3", "r1", 0))
 
 	s.aWork(work{name: "ignored-4", fate: untouched, failures: 1}, 0)
 	s.says("ignored-4", "i1", "main start", "sidecar start", "main failed")
 	s.runs("ignored-4", "i1")
-	s.left = append(s.left, ended("ignored-4", "i1", 1))
+	s.left = append(s.left, endedMain("ignored-4", "i1", 1))
 
 	s.aWork(work{name: "native-5", job: true, native: true, completions: 1}, 0)
 	s.says("native-5", "n1", "sidecar start", "main start", "main completed", "sidecar SIGTERM")
 	s.writes = append(s.writes,
 		write{start, jobController, "create", "", native(aPod("native-5", "n1"))},
-		write{start, kubelet, "patch", "status", succeeded("native-5", "n1")},
-		write{start, kube.ReaperUser, "delete", "", succeeded("native-5", "n1")})
+		write{start.Add(time.Second), kubelet, "patch", "status", native(quiet(endedMain("native-5", "n1", 0), corev1.PodSucceeded))},
+		write{start.Add(2 * time.Second), kube.ReaperUser, "delete", "", native(quiet(endedMain("native-5", "n1", 0), corev1.PodSucceeded))})
+
+	s.aWork(work{name: "ragged-6", job: true, completions: 1}, 0)
+	s.says("ragged-6", "g1", "main start", "sidecar start", "sidecar ended", "main completed")
+	s.runs("ragged-6", "g1")
+	s.writes = append(s.writes, write{start.Add(time.Second), kubelet, "patch", "status", quiet(endedMain("ragged-6", "g1", 0), corev1.PodSucceeded)})
+	s.deletes(2*time.Second, endedMain("ragged-6", "g1", 0))
+
+	s.aWork(work{name: "competing-7", job: true, fate: untouched, completions: 1}, 0)
+	s.says("competing-7", "c1", "main start", "main completed")
+	s.writes = append(s.writes,
+		write{start, jobController, "create", "", untracked(aPod("competing-7", "c1"))},
+		write{start.Add(time.Second), kubelet, "patch", "status", untracked(quiet(endedMain("competing-7", "c1", 0), corev1.PodSucceeded))})
+	s.left = append(s.left, s.writes[len(s.writes)-1].pod)
 	return s
+}
+
+// theJob is the one of a work of the scene.
+func (s *scene) theJob(name string) *batchv1.Job {
+	return &s.jobs[slices.IndexFunc(s.jobs, func(j batchv1.Job) bool { return j.Name == name })]
 }
 
 func (s *scene) aWork(w work, jobFailures int32) {
@@ -78,40 +97,64 @@ func (s *scene) aWork(w work, jobFailures int32) {
 	}
 }
 
+// says has containers write words: a second before the stop, or, when they get
+// SIGTERM, half a second after it.
 func (s *scene) says(work string, pod types.UID, words ...string) {
 	for _, w := range words {
-		l := line{work: work, pod: pod}
+		l := line{work: work, pod: pod, at: start.Add(-time.Second)}
 		if _, err := fmt.Sscan(w, &l.container, &l.word); err != nil {
 			panic(err)
+		}
+		if l.word == terminated {
+			l.at = start.Add(time.Second / 2)
 		}
 		s.lines = append(s.lines, l)
 	}
 }
 
-func (s *scene) runs(work string, pod types.UID) {
-	s.writes = append(s.writes, write{start, jobController, "create", "", aPod(work, pod)},
-		write{start, kubelet, "patch", "status", running(work, pod)})
+// unsays removes the words of a container.
+func (s *scene) unsays(pod types.UID, container string, words ...string) {
+	s.lines = slices.DeleteFunc(s.lines, func(l line) bool {
+		return l.pod == pod && l.container == container && slices.Contains(words, l.word)
+	})
 }
 
-// stops is the reaper's stop of a pod, and the kubelet's answer.
+func (s *scene) runs(work string, pod types.UID) {
+	s.writes = append(s.writes, write{start.Add(-3 * time.Second), jobController, "create", "", aPod(work, pod)},
+		write{start.Add(-2 * time.Second), kubelet, "patch", "status", running(work, pod)})
+}
+
+// stops is the reaper's stop of a pod, and its end a second later.
 func (s *scene) stops(pod corev1.Pod, phase corev1.PodPhase) {
-	s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", stopped(pod, phase)})
-	s.writes = append(s.writes, write{start.Add(time.Second), kubelet, "patch", "status", quiet(stopped(pod, phase))})
+	s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "", stopped(pod, phase)},
+		write{start.Add(time.Second), kubelet, "patch", "status", quiet(stopped(pod, phase), phase)})
 }
 
 func (s *scene) deletes(after time.Duration, pod corev1.Pod) {
-	s.writes = append(s.writes, write{start.Add(after), kube.ReaperUser, "delete", "", quiet(stopped(pod, corev1.PodSucceeded))})
+	s.writes = append(s.writes, write{start.Add(after), kube.ReaperUser, "delete", "", quiet(stopped(pod, corev1.PodSucceeded), corev1.PodSucceeded)})
 }
 
-// aheadAllTheTime has the reaper stop and delete with a clock that is ahead.
+// aheadAllTheTime has the reaper record its stops with a clock that is ahead.
 func (s *scene) aheadAllTheTime(ahead time.Duration) {
 	s.steps = []step{{start.Add(-time.Minute), start.Add(time.Minute), ahead}}
 	for i := range s.writes {
-		if pod := &s.writes[i].pod; essential.Stopped(pod) {
-			pod.Annotations[essential.StoppedAnnotation] = start.Add(ahead).Format(time.RFC3339Nano)
-			pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(start.Add(ahead))
+		if stop, ok := essential.StopOf(&s.writes[i].pod); ok {
+			stop.At = start.Add(ahead)
+			s.writes[i].pod.Annotations[essential.StoppedAnnotation] = stop.String()
 		}
 	}
+}
+
+// runsAgain has a user delete p1 between its completion and its end, and its Job
+// run the work again.
+func (s *scene) runsAgain(patient bool) {
+	s.isCutShort(start.Add(time.Second), deletedAt)
+	s.works[0].patient = patient
+	s.writes = append(s.writes, write{start, "admin", "delete", "", stopped(endedMain("plain-1", "p1", 0), corev1.PodSucceeded)})
+	s.says("plain-1", "p2", "main start", "main completed")
+	s.runs("plain-1", "p2")
+	s.stops(endedMain("plain-1", "p2", 0), corev1.PodSucceeded)
+	s.theJob("plain-1").Status.Failed = 1
 }
 
 // write finds one, to spoil it.
@@ -124,26 +167,59 @@ func (s *scene) write(pod types.UID, by, verb string) *write {
 	panic("no such write")
 }
 
+// end finds the kubelet's last write of a pod.
+func (s *scene) end(pod types.UID) *write {
+	for i := len(s.writes) - 1; i >= 0; i-- {
+		if w := &s.writes[i]; w.pod.UID == pod && w.by == kubelet {
+			return w
+		}
+	}
+	panic("no such write")
+}
+
 // without removes all writes of this sort.
 func (s *scene) without(pod types.UID, unwanted func(write) bool) {
 	s.writes = slices.DeleteFunc(s.writes, func(w write) bool { return w.pod.UID == pod && unwanted(w) })
 }
 
-// breaksOff is a pod whose main the kubelet could not start.
-func (s *scene) breaksOff(work string, uid types.UID) corev1.Pod {
-	p := ended(work, uid, 128)
+// breaksOff is a pod of a new Job whose main the kubelet could not start, and
+// which the reaper has stopped for that.
+func (s *scene) breaksOff(uid types.UID) {
+	p := endedMain("plain-8", uid, 128)
 	p.Status.ContainerStatuses[0].State.Terminated.Reason = "StartError"
-	s.writes = append(s.writes, write{start, kubelet, "patch", "status", p})
-	s.left = append(s.left, p)
-	return p
+	s.runs("plain-8", uid)
+	s.stops(p, corev1.PodFailed)
+	s.left = append(s.left, s.end(uid).pod)
+}
+
+// isCutShort has a user delete p1 before its end, or gives it a deadline: main
+// completes a second later or earlier, or does not.
+func (s *scene) isCutShort(at time.Time, spoil func(*corev1.Pod, metav1.Time)) {
+	for i := range s.writes {
+		if w := &s.writes[i]; w.pod.UID == "p1" && w.verb == "patch" {
+			spoil(&w.pod, metav1.NewTime(at))
+		}
+	}
+}
+
+func deletedAt(p *corev1.Pod, at metav1.Time) {
+	p.DeletionTimestamp, p.DeletionGracePeriodSeconds = new(metav1.NewTime(at.Add(5*time.Second))), new(int64(5))
+}
+
+func deadlineAt(p *corev1.Pod, at metav1.Time) {
+	p.Status.StartTime, p.Spec.ActiveDeadlineSeconds = new(metav1.NewTime(at.Add(-time.Minute))), new(int64(60))
 }
 
 func aPod(work string, uid types.UID) corev1.Pod {
-	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+	p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: optedIn, Name: work + "-" + string(uid), UID: uid,
 		Labels:      map[string]string{workLabel: work, essential.Label: "main"},
 		Annotations: map[string]string{essential.TrackedAnnotation: "main"},
 	}}
+	if kindOf(work) == "retried" {
+		p.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
+	}
+	return p
 }
 
 func running(work string, uid types.UID) corev1.Pod {
@@ -157,8 +233,8 @@ func running(work string, uid types.UID) corev1.Pod {
 	return p
 }
 
-// ended is a pod whose main has ended beside its sidecar.
-func ended(work string, uid types.UID, code int32) corev1.Pod {
+// endedMain is a pod whose main has ended and whose sidecar runs.
+func endedMain(work string, uid types.UID, code int32) corev1.Pod {
 	p := running(work, uid)
 	p.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code}}
 	return p
@@ -166,16 +242,15 @@ func ended(work string, uid types.UID, code int32) corev1.Pod {
 
 func stopped(p corev1.Pod, phase corev1.PodPhase) corev1.Pod {
 	p = *p.DeepCopy()
-	p.Annotations[essential.StoppedAnnotation] = start.Format(time.RFC3339Nano)
-	p.Status.Phase = phase
-	p.Status.Conditions = []corev1.PodCondition{{Type: essential.StoppedCondition, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(start)}}
+	p.Annotations[essential.StoppedAnnotation] = essential.Record{At: start, Phase: phase, Because: "because"}.String()
 	return p
 }
 
-// quiet is a pod of which nothing runs any more.
-func quiet(p corev1.Pod) corev1.Pod {
+// quiet is a pod of which nothing runs any more, a second after the stop.
+func quiet(p corev1.Pod, phase corev1.PodPhase) corev1.Pod {
 	p = *p.DeepCopy()
-	p.Status.ContainerStatuses[1].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 143}}
+	p.Status.ContainerStatuses[1].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 143, FinishedAt: metav1.NewTime(start.Add(time.Second))}}
+	p.Status.Phase = phase
 	return p
 }
 
@@ -188,10 +263,9 @@ func native(p corev1.Pod) corev1.Pod {
 	return p
 }
 
-// succeeded is a pod that the kubelet has ended.
-func succeeded(work string, uid types.UID) corev1.Pod {
-	p := native(quiet(ended(work, uid, 0)))
-	p.Status.Phase = corev1.PodSucceeded
+func untracked(p corev1.Pod) corev1.Pod {
+	delete(p.Annotations, essential.TrackedAnnotation)
+	delete(p.Labels, essential.Label)
 	return p
 }
 
@@ -215,11 +289,38 @@ func TestJudge(t *testing.T) {
 			want:  []string{"I0 ignored-4: pod i1 ran, and the audit log does not know it"},
 		},
 
+		"competing pods that never had to wait": {
+			spoil: func(s *scene) {
+				s.aWork(work{name: "competing-8", fate: untouched, completions: 5}, 0)
+				for _, uid := range []types.UID{"c2", "c3", "c4", "c5", "c6"} {
+					s.says("competing-8", uid, "main start", "main completed")
+					s.writes = append(s.writes, write{start, jobController, "create", "", untracked(aPod("competing-8", uid))})
+					s.left = append(s.left, s.write(uid, jobController, "create").pod)
+				}
+			},
+			want: []string{"I0 the run: none of 6 competing pods had to wait for a tracked pod"},
+		},
+		"a clock that was stepped, and no stop shows it": {
+			spoil: func(s *scene) {
+				s.steps = []step{{start.Add(-10 * time.Second), start.Add(10 * time.Second), time.Minute}}
+			},
+			want: []string{"I0 the run: the clock was stepped, and none of 4 stops during that time shows it"},
+		},
+		"a run in which the kubelet could start little": {
+			spoil: func(s *scene) {
+				s.aWork(work{name: "plain-8", completions: 0}, 0)
+				s.breaksOff("b1")
+				s.breaksOff("b2")
+				s.breaksOff("b3")
+			},
+			want: []string{"I0 the run: the kubelet could not start the main of 3 of 11 pods"},
+		},
+
 		"a completed pod that was never stopped, and is left": {
 			spoil: func(s *scene) {
-				s.without("p1", func(w write) bool { return w.verb == "delete" || essential.Stopped(&w.pod) })
-				s.lines = slices.DeleteFunc(s.lines, func(l line) bool { return l.pod == "p1" && l.word == terminated })
-				s.left = append(s.left, ended("plain-1", "p1", 0))
+				s.without("p1", func(w write) bool { return essential.Stopped(&w.pod) })
+				s.unsays("p1", "sidecar", terminated, ended)
+				s.left = append(s.left, endedMain("plain-1", "p1", 0))
 			},
 			want: []string{
 				"I1 plain-1-p1: its main completed and it was never stopped",
@@ -230,109 +331,82 @@ func TestJudge(t *testing.T) {
 		"a stopped pod that is left": {
 			spoil: func(s *scene) {
 				s.without("p1", func(w write) bool { return w.verb == "delete" })
-				s.left = append(s.left, quiet(stopped(ended("plain-1", "p1", 0), corev1.PodSucceeded)))
+				s.left = append(s.left, s.end("p1").pod)
 			},
 			want: []string{"I1 plain-1-p1: it is left, with the phase Succeeded"},
 		},
+		"a stopped pod that never ends": {
+			spoil: func(s *scene) {
+				s.without("p1", func(w write) bool { return w.verb == "delete" || essential.Terminal(&w.pod) })
+				s.left = append(s.left, stopped(endedMain("plain-1", "p1", 0), corev1.PodSucceeded))
+			},
+			want: []string{"I1 plain-1-p1: it is left, with the phase Running"},
+		},
 		"a pod that was stopped although the kubelet ends it": {
 			spoil: func(s *scene) {
-				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", native(stopped(ended("native-5", "n1", 0), corev1.PodSucceeded))})
+				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "", native(stopped(endedMain("native-5", "n1", 0), corev1.PodSucceeded))})
 			},
 			want: []string{"I1 native-5-n1: it was stopped, and its sidecar is native"},
 		},
-		"a native sidecar that was not told to end": {
-			spoil: func(s *scene) {
-				s.lines = slices.DeleteFunc(s.lines, func(l line) bool { return l.pod == "n1" && l.word == terminated })
-			},
-			want: []string{"I1 native-5-n1: its sidecar got no SIGTERM"},
+		"a native sidecar that got no signal": {
+			spoil: func(s *scene) { s.unsays("n1", "sidecar", terminated) },
+			want:  []string{"I1 native-5-n1: its sidecar got no SIGTERM"},
 		},
-		"a pod that went before the kubelet had ended it": {
-			spoil: func(s *scene) { s.write("n1", kube.ReaperUser, "delete").pod.Status.Phase = corev1.PodRunning },
-			want:  []string{"I1 native-5-n1: deleted by the reaper before the kubelet had ended it: phase Running"},
-		},
-		"a pod that the kubelet has ended and nobody deletes": {
+		"a pod that the kubelet has ended and that is not deleted": {
 			spoil: func(s *scene) {
 				s.without("n1", func(w write) bool { return w.verb == "delete" })
-				s.left = append(s.left, succeeded("native-5", "n1"))
+				s.left = append(s.left, s.end("n1").pod)
 			},
 			want: []string{"I1 native-5-n1: it is left, with the phase Succeeded"},
 		},
-		"a sidecar that was to be native": {
-			spoil: func(s *scene) { s.write("n1", jobController, "create").pod.Spec.InitContainers = nil },
-			want:  []string{"I4 native-5-n1: its sidecar is not native"},
+		"a pod that was deleted before its retention was over": {
+			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").at = start.Add(10 * time.Second) },
+			want:  []string{"I1 plain-1-p1: deleted 9s after its end, its retention is 10s"},
 		},
-		"a pod that went before its retention was over": {
-			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").at = start.Add(9 * time.Second) },
-			want:  []string{"I1 plain-1-p1: deleted 9s after it was stopped, its retention is 10s"},
-		},
-		"a pod that went sooner because the clock was set ahead meanwhile": {
+		"a pod that was deleted sooner because the clock was set ahead": {
 			spoil: func(s *scene) {
 				s.write("p1", kube.ReaperUser, "delete").at = start.Add(5 * time.Second)
 				s.steps = []step{{start.Add(3 * time.Second), start.Add(20 * time.Second), time.Minute}}
 			},
 		},
-		"a pod that went before its retention was over, and before the clock was set ahead": {
+		"a pod that was deleted before its retention was over, and before the clock was set ahead": {
 			spoil: func(s *scene) {
 				s.write("p1", kube.ReaperUser, "delete").at = start.Add(5 * time.Second)
 				s.steps = []step{{start.Add(6 * time.Second), start.Add(20 * time.Second), time.Minute}}
 			},
-			want: []string{"I1 plain-1-p1: deleted 5s after it was stopped, its retention is 10s"},
+			want: []string{"I1 plain-1-p1: deleted 4s after its end, its retention is 10s"},
 		},
 		"or although it was only set back": {
 			spoil: func(s *scene) {
-				s.write("p1", kube.ReaperUser, "delete").at = start.Add(9 * time.Second)
+				s.write("p1", kube.ReaperUser, "delete").at = start.Add(10 * time.Second)
 				s.steps = []step{{start.Add(3 * time.Second), start.Add(6 * time.Second), -time.Minute}}
 			},
-			want: []string{"I1 plain-1-p1: deleted 9s after it was stopped, its retention is 10s"},
+			want: []string{"I1 plain-1-p1: deleted 9s after its end, its retention is 10s"},
 		},
-		"a pod that came and went with a clock that was ahead": {
+		"stops that were recorded with a clock that was ahead": {
 			spoil: func(s *scene) { s.aheadAllTheTime(time.Minute) },
 		},
-		"and went before its retention was over by that clock": {
+		"a pod that was deleted while its sidecar ran": {
 			spoil: func(s *scene) {
-				s.aheadAllTheTime(time.Minute)
-				s.write("p1", kube.ReaperUser, "delete").at = start.Add(9 * time.Second)
-			},
-			want: []string{"I1 plain-1-p1: deleted 9s after it was stopped, its retention is 10s"},
-		},
-		"a clock that was stepped, and no stop shows it": {
-			spoil: func(s *scene) {
-				s.steps = []step{{start.Add(-10 * time.Second), start.Add(10 * time.Second), time.Minute}}
-			},
-			want: []string{"I0 the run: the clock was stepped, and none of 4 stops meanwhile shows it"},
-		},
-		"a pod deleted while its sidecar ran": {
-			spoil: func(s *scene) {
-				w := s.write("p1", kube.ReaperUser, "delete")
-				w.pod = stopped(ended("plain-1", "p1", 0), corev1.PodSucceeded)
+				s.write("p1", kube.ReaperUser, "delete").pod = stopped(endedMain("plain-1", "p1", 0), corev1.PodSucceeded)
 			},
 			want: []string{"I1 plain-1-p1: deleted by the reaper while containers ran: main ended with 0, sidecar runs"},
 		},
-		"a pod deleted without a record of its stop": {
-			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").pod.Status.Conditions = nil },
-			want:  []string{"I1 plain-1-p1: deleted by the reaper without a record of the stop"},
-		},
-		"a pod deleted without a stop": {
+		"a pod that was deleted without a stop": {
 			spoil: func(s *scene) {
 				s.without("p1", func(w write) bool { return w.verb != "delete" && essential.Stopped(&w.pod) })
-				w := s.write("p1", kube.ReaperUser, "delete")
-				w.pod = ended("plain-1", "p1", 0)
+				delete(s.write("p1", kube.ReaperUser, "delete").pod.Annotations, essential.StoppedAnnotation)
 			},
-			want: []string{
-				"I1 plain-1-p1: its main completed and it was never stopped",
-				"I1 plain-1-p1: deleted by the reaper without having been stopped",
-			},
+			want: []string{"I1 plain-1-p1: its main completed and it was never stopped"},
 		},
 		"a sidecar that was killed without a word": {
-			spoil: func(s *scene) {
-				s.lines = slices.DeleteFunc(s.lines, func(l line) bool { return l.pod == "p1" && l.word == terminated })
-			},
-			want: []string{"I1 plain-1-p1: its sidecar got no SIGTERM"},
+			spoil: func(s *scene) { s.unsays("p1", "sidecar", terminated, ended) },
+			want:  []string{"I1 plain-1-p1: its sidecar got no SIGTERM"},
 		},
 		"a failure for good that stopped nothing": {
 			spoil: func(s *scene) {
 				s.without("f1", func(w write) bool { return essential.Stopped(&w.pod) })
-				s.left[0] = ended("failing-2", "f1", 1)
+				s.left[0] = endedMain("failing-2", "f1", 1)
 			},
 			want: []string{
 				"I1 failing-2-f1: its main failed for good and it was never stopped",
@@ -342,101 +416,164 @@ func TestJudge(t *testing.T) {
 
 		"a stop while main ran": {
 			spoil: func(s *scene) {
-				s.write("p1", kube.ReaperUser, "patch").pod = stopped(running("plain-1", "p1"), corev1.PodSucceeded)
+				w := s.write("p1", kube.ReaperUser, "patch")
+				w.at, w.pod = start.Add(-2*time.Second), stopped(running("plain-1", "p1"), corev1.PodSucceeded)
 			},
-			want: []string{"I2 plain-1-p1: patch of status by the reaper while main had not ended: main runs, sidecar runs"},
+			want: []string{"I2 plain-1-p1: recorded as Succeeded while main had not completed: main runs, sidecar runs"},
 		},
-		"a deletion while main ran": {
-			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").pod = running("plain-1", "p1") },
-			want:  []string{"I2 plain-1-p1: delete by the reaper while main had not ended: main runs, sidecar runs"},
+		"a record of a completion that follows the kubelet's own kill": {
+			spoil: func(s *scene) {
+				for i := range s.lines {
+					if l := &s.lines[i]; l.pod == "r1" && l.word == completed {
+						l.at = start.Add(time.Second)
+					}
+				}
+			},
+			want: []string{
+				"I2 retried-3-r1: recorded as Succeeded while main had not completed: main ended with 0, sidecar runs",
+			},
 		},
 		"a stop after a failure that the kubelet would have tried again": {
 			spoil: func(s *scene) {
-				s.write("r1", kube.ReaperUser, "patch").pod = stopped(ended("retried-3", "r1", 1), corev1.PodFailed)
+				s.write("r1", kube.ReaperUser, "patch").pod = stopped(endedMain("retried-3", "r1", 1), corev1.PodFailed)
 			},
 			want: []string{
 				"I1 retried-3-r1: its main completed and it was stopped as Failed",
-				"I2 retried-3-r1: patch of status by the reaper after main had failed with 1, which stops nothing here",
+				"I2 retried-3-r1: recorded as Failed while main had not failed for good: main ended with 1, sidecar runs",
 			},
 		},
-		"a failure that was stopped as a success": {
+		"a failure that was stopped as a completion": {
 			spoil: func(s *scene) {
-				s.write("f1", kube.ReaperUser, "patch").pod = stopped(ended("failing-2", "f1", 1), corev1.PodSucceeded)
+				s.write("f1", kube.ReaperUser, "patch").pod = stopped(endedMain("failing-2", "f1", 1), corev1.PodSucceeded)
+				s.end("f1").pod.Status.Phase = corev1.PodSucceeded
 			},
 			want: []string{
 				"I1 failing-2-f1: its main failed for good and it was stopped as Succeeded",
-				"I2 failing-2-f1: patch of status by the reaper, phase Succeeded, after main had failed with 1",
+				"I2 failing-2-f1: recorded as Succeeded while main had not completed: main ended with 1, sidecar runs",
+				`I8 failing-2-f1: its phase was Succeeded, reason "", and must be Failed: main's last word was "failed"`,
 			},
 		},
 		"a failed pod that was deleted": {
 			spoil: func(s *scene) {
 				s.left = s.left[1:]
-				s.writes = append(s.writes, write{start, kube.ReaperUser, "delete", "", quiet(stopped(ended("failing-2", "f1", 1), corev1.PodFailed))})
+				s.writes = append(s.writes, write{start.Add(2 * time.Second), kube.ReaperUser, "delete", "", s.end("f1").pod})
 			},
 			want: []string{
 				"I2 failing-2-f1: its main failed and it was deleted (" + kube.ReaperUser + ")",
-				"I2 failing-2-f1: delete by the reaper, phase Failed, after main had failed with 1",
+				"I2 failing-2-f1: deleted by the reaper with the phase Failed",
 			},
+		},
+		"a status that the reaper wrote": {
+			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "patch").subresource = "status" },
+			want:  []string{"I2 plain-1-p1: patch of status by the reaper, which has nothing to write there"},
+		},
+		"a write of the reaper that says nothing": {
+			spoil: func(s *scene) {
+				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "", endedMain("plain-1", "p1", 0)})
+			},
+			want: []string{"I2 plain-1-p1: patch by the reaper that records nothing"},
 		},
 		"a pod whose failure is to be ignored, stopped": {
 			spoil: func(s *scene) {
-				p := stopped(ended("ignored-4", "i1", 1), corev1.PodFailed)
-				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", p})
-				s.left[1] = p
+				p := stopped(endedMain("ignored-4", "i1", 1), corev1.PodFailed)
+				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "", p})
 			},
-			want: []string{
-				"I1 ignored-4-i1: it is left, with the phase Failed",
-				"I2 ignored-4-i1: patch of status by the reaper, and it was to be left alone",
-			},
+			want: []string{"I2 ignored-4-i1: patch by the reaper, and it was to be left alone"},
 		},
-		"a pod of somebody else, deleted": {
+		"a pod of another user, deleted": {
 			spoil: func(s *scene) {
-				s.writes = append(s.writes, write{start, kube.ReaperUser, "delete", "", ended("other", "o1", 0)})
+				s.writes = append(s.writes, write{start, kube.ReaperUser, "delete", "", endedMain("other", "o1", 0)})
 			},
-			want: []string{"I2 other-o1: delete by the reaper, and nobody here created it"},
+			want: []string{"I2 other-o1: delete by the reaper, and it is not of this run"},
 		},
 		"a pod that was to be left alone, gone": {
-			spoil: func(s *scene) { s.left = s.left[:1] },
-			want:  []string{"I2 ignored-4-i1: it was to stay and is gone (by nobody that the audit log knows)"},
+			spoil: func(s *scene) { s.left = slices.Delete(s.left, 1, 2) },
+			want:  []string{"I2 ignored-4-i1: it was to stay and is gone (the audit log does not know by whom)"},
 		},
-		"a sidecar that was told before main had ended": {
+		"a sidecar that got SIGTERM before main had ended": {
 			spoil: func(s *scene) { s.lines[2], s.lines[3] = s.lines[3], s.lines[2] },
-			want:  []string{"I2 plain-1-p1: its sidecar got SIGTERM before main had ended (deleted by: " + kube.ReaperUser + ")"},
+			want:  []string{"I2 plain-1-p1: its sidecar got SIGTERM before main had ended (deletions: " + kube.ReaperUser + ")"},
 		},
-		"a sidecar that was told between two tries of main": {
+		"a sidecar that got SIGTERM between two tries of main": {
 			spoil: func(s *scene) { s.says("retried-3", "r1", "sidecar SIGTERM"); moveLastBefore(s, "r1", completed) },
-			want:  []string{"I2 retried-3-r1: its sidecar got SIGTERM before main had ended (deleted by: " + kube.ReaperUser + ")"},
+			want:  []string{"I2 retried-3-r1: its sidecar got SIGTERM before main had ended (deletions: " + kube.ReaperUser + ")"},
 		},
 
 		"a main that ran twice": {
 			spoil: func(s *scene) { s.says("plain-1", "p1", "main start", "main completed") },
+			want:  []string{`I3 plain-1: main said "completed" 2 times, want 1`},
+		},
+		"a main that was started again after it had completed": {
+			spoil: func(s *scene) { s.says("plain-1", "p1", "main start") },
+			want:  []string{`I3 plain-1: main said "start" 2 times, want 1`},
+		},
+		"a main that got a signal that was not ordered": {
+			spoil: func(s *scene) { s.says("plain-1", "p2", "main start", "main interrupted"); s.runs("plain-1", "p2") },
 			want: []string{
-				`I3 plain-1: main said "start" 2 times, want 1`,
-				`I3 plain-1: main said "completed" 2 times, want 1`,
+				`I3 plain-1: main said "interrupted" 1 times, want 0`,
+				"I3 plain-1: the Job counts succeeded 1 and failed 0, want 1 and 1",
 			},
 		},
-		"a main that was interrupted and ran again": {
-			spoil: func(s *scene) { s.says("retried-3", "r1", "main start") },
-			want:  []string{`I3 retried-3: main said "start" 3 times, want 2`},
+		"a main that was to be interrupted, and was not": {
+			spoil: func(s *scene) { s.works[0].interruptions = 1 },
+			want:  []string{`I3 plain-1: main said "interrupted" 0 times, want 1 to 3`},
 		},
-		"a Job that is unfinished": {
-			spoil: func(s *scene) {
-				s.jobs[0].Status = batchv1.JobStatus{Active: 1}
-			},
+		"a Job that is not complete": {
+			spoil: func(s *scene) { s.theJob("plain-1").Status = batchv1.JobStatus{Active: 1} },
 			want: []string{
-				"I3 plain-1: the Job is unfinished: active 1, succeeded 0, failed 0",
+				"I3 plain-1: the Job is not complete: active 1, succeeded 0, failed 0",
 				"I3 plain-1: the Job counts succeeded 0 and failed 0, want 1 and 0",
 			},
 		},
 		"a Job that counts a failure": {
-			spoil: func(s *scene) { s.jobs[0].Status.Failed = 1 },
+			spoil: func(s *scene) { s.theJob("plain-1").Status.Failed = 1 },
 			want:  []string{"I3 plain-1: the Job counts succeeded 1 and failed 1, want 1 and 0"},
+		},
+		"a Job that counts no failure": {
+			spoil: func(s *scene) { s.theJob("failing-2").Status.Failed = 0 },
+			want:  []string{"I3 failing-2: the Job counts succeeded 1 and failed 0, want 1 and 1"},
 		},
 		"a Job that is gone": {
 			spoil: func(s *scene) { s.jobs = s.jobs[1:] },
 			want:  []string{"I3 plain-1: the Job is gone"},
 		},
+		"a completion after which a user deleted the pod, and that was not forgotten": {
+			spoil: func(s *scene) { s.isCutShort(start.Add(time.Second), deletedAt) },
+		},
+		"work that ran again, since its pod was deleted before it had ended": {
+			spoil: func(s *scene) { s.runsAgain(false) },
+		},
+		"work that ran again, although its Job waits for the end of a deleted pod": {
+			spoil: func(s *scene) { s.runsAgain(true) },
+			want: []string{
+				`I3 plain-1: main said "completed" 2 times, want 1`,
+				"I3 plain-1: the Job counts succeeded 1 and failed 1, want 1 and 0",
+			},
+		},
+		"a main that the kubelet could not start, and another one": {
+			spoil: func(s *scene) {
+				s.aWork(work{name: "plain-8", job: true, completions: 1}, 1)
+				s.breaksOff("b1")
+				s.says("plain-8", "b2", "main start", "main completed")
+				s.runs("plain-8", "b2")
+				s.stops(endedMain("plain-8", "b2", 0), corev1.PodSucceeded)
+			},
+		},
+		"a main that the kubelet could not start, and two others": {
+			spoil: func(s *scene) {
+				s.aWork(work{name: "plain-8", job: true, completions: 1}, 1)
+				s.breaksOff("b1")
+				s.says("plain-8", "b2", "main start", "main completed", "main start", "main completed")
+				s.runs("plain-8", "b2")
+				s.stops(endedMain("plain-8", "b2", 0), corev1.PodSucceeded)
+			},
+			want: []string{`I3 plain-8: main said "completed" 2 times, want 1`},
+		},
 
+		"a sidecar that was to be native": {
+			spoil: func(s *scene) { s.write("n1", jobController, "create").pod.Spec.InitContainers = nil },
+			want:  []string{"I4 native-5-n1: its sidecar is not native"},
+		},
 		"a pod that was admitted untracked": {
 			spoil: func(s *scene) {
 				delete(s.write("p1", jobController, "create").pod.Annotations, essential.TrackedAnnotation)
@@ -448,37 +585,77 @@ func TestJudge(t *testing.T) {
 			want:  []string{`I4 ignored-4-i1: namespace faults-elsewhere, label "main": tracked is "main", want ""`},
 		},
 
-		"a pod whose containers the kubelet could not start is not judged by its end": {
+		"a terminal phase while the API knows of a container that runs": {
 			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-6", job: true, completions: 1}, 0)
-				s.breaksOff("plain-6", "b1")
-				s.jobs[4].Status = batchv1.JobStatus{Active: 1}
+				s.write("p1", kube.ReaperUser, "patch").pod.Status.Phase = corev1.PodSucceeded
+			},
+			want: []string{"I7 plain-1-p1: its phase was Succeeded, and main ended with 0, sidecar runs"},
+		},
+		"a terminal phase while a container runs of which the API knows nothing": {
+			spoil: func(s *scene) {
+				s.says("plain-1", "p1", "sidecar ended")
+				s.lines[len(s.lines)-1].at = start.Add(3 * time.Second)
+			},
+			want: []string{`I7 plain-1-p1: its phase was Succeeded, and sidecar said "ended" 2.0 s later`},
+		},
+		"a completion that ended as a failure": {
+			spoil: func(s *scene) {
+				s.end("g1").pod.Status.Phase = corev1.PodFailed
+				s.theJob("ragged-6").Status.Failed = 1
+			},
+			want: []string{
+				"I3 ragged-6: the Job counts succeeded 1 and failed 1, want 1 and 0",
+				`I8 ragged-6-g1: its phase was Failed, reason "", and must be Succeeded: main's last word was "completed"`,
 			},
 		},
-		"but by what the reaper does to it": {
-			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-6", job: true, completions: 1}, 0)
-				p := s.breaksOff("plain-6", "b1")
-				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "status", stopped(p, corev1.PodFailed)})
+		"a main that was killed, and ended as a completion": {
+			spoil: func(s *scene) { s.unsays("p1", "main", completed) },
+			want: []string{
+				"I2 plain-1-p1: its sidecar got SIGTERM before main had ended (deletions: " + kube.ReaperUser + ")",
+				"I2 plain-1-p1: recorded as Succeeded while main had not completed: main ended with 0, sidecar runs",
+				`I3 plain-1: main said "completed" 0 times, want 1`,
+				`I3 plain-1: main said "start" 1 times, want 0`,
+				"I3 plain-1: the Job counts succeeded 1 and failed 0, want 1 and 1",
+				`I8 plain-1-p1: its phase was Succeeded, reason "", and must be Failed: main's last word was "start"`,
 			},
-			want: []string{"I2 plain-6-b1: patch of status by the reaper after main had failed with 128, which stops nothing here"},
 		},
-		"and by whether its main ran too often": {
-			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-6", job: true, completions: 1}, 0)
-				s.breaksOff("plain-6", "b1")
-				s.says("plain-6", "b1", "main start", "main start")
-			},
-			want: []string{`I3 plain-6: main said "start" 2 times, want 1`},
+		"a completion before the pod's deadline": {
+			spoil: func(s *scene) { s.isCutShort(start.Add(time.Second), deadlineAt) },
 		},
-		"a run in which the kubelet could start little": {
+		"a completion in about the second of the pod's deadline": {
 			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-6", job: true, completions: 1}, 0)
-				s.breaksOff("plain-6", "b1")
-				s.breaksOff("plain-6", "b2")
-				s.breaksOff("plain-6", "b3")
+				s.isCutShort(start.Add(-1500*time.Millisecond), deadlineAt)
+				s.theJob("plain-1").Status.Failed = 1
 			},
-			want: []string{"I0 the run: 3 of 9 pods had a container that the kubelet could not start"},
+		},
+		"a completion after the pod's deadline": {
+			spoil: func(s *scene) { s.isCutShort(start.Add(-3*time.Second), deadlineAt) },
+			want: []string{
+				"I3 plain-1: the Job counts succeeded 1 and failed 0, want 1 and 1",
+				`I8 plain-1-p1: its phase was Succeeded, reason "", and must be Failed: main's last word was "completed"`,
+			},
+		},
+		"an eviction": {
+			spoil: func(s *scene) {
+				end := &s.end("g1").pod
+				end.Status.Phase, end.Status.Reason = corev1.PodFailed, "Evicted"
+				s.without("g1", func(w write) bool { return w.verb == "delete" })
+				s.theJob("ragged-6").Status.Failed = 1
+			},
+		},
+		"a pod that the kubelet rejected": {
+			spoil: func(s *scene) {
+				end := &s.end("c1").pod
+				end.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfcpu", Message: "the node has too little"}
+				s.theJob("competing-7").Status = batchv1.JobStatus{Failed: 1}
+				s.unsays("c1", "main", started, completed)
+			},
+			want: []string{
+				`I3 competing-7: main said "completed" 0 times, want 1`,
+				"I3 competing-7: the Job is not complete: active 0, succeeded 0, failed 1",
+				"I3 competing-7: the Job counts succeeded 0 and failed 1, want 1 and 1",
+				"I9 competing-7-c1: it was rejected: OutOfcpu, the node has too little",
+			},
 		},
 
 		"a process that leaks": {

@@ -77,7 +77,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.Float64Var(&s.minutes, "minutes", 10, "for how long Jobs are created and faults injected")
 	flags.Uint64Var(&s.seed, "seed", 0, "draws the same Jobs and the same order of faults again; 0: a new seed")
 	flags.StringVar(&s.only, "only", "", "the faults to inject, joined by commas; default: all of them: "+strings.Join(faultNames(), ", "))
-	flags.Func("set", "a `value` of the chart, such as reaper.stopStrategy=Delete, that is to break an invariant; may be repeated", func(v string) error {
+	flags.Func("set", "a `value` of the chart, such as defaults.onFailure=Ignore, that breaks an invariant; may be repeated", func(v string) error {
 		s.values = append(s.values, v)
 		return nil
 	})

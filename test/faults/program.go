@@ -59,6 +59,12 @@ func (t *trial) removeChanged(ctx context.Context) error {
 		return client.IgnoreNotFound(err)
 	}
 	if slices.ContainsFunc(deployment.Spec.Template.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == programVolume }) {
+		role, binding := statusRights()
+		for _, object := range []client.Object{role, binding} {
+			if err := client.IgnoreNotFound(t.cluster.Delete(ctx, object)); err != nil {
+				return err
+			}
+		}
 		return t.cluster.Uninstall(ctx)
 	}
 	return nil

@@ -8,9 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
+	corev1 "k8s.io/api/core/v1"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -92,25 +91,48 @@ type fact struct {
 }
 
 func (t *trial) facts(r records) []fact {
-	pods, stopped, repeated, deleted := map[types.UID]bool{}, map[types.UID]int{}, 0, map[types.UID]bool{}
-	for _, w := range r.writes {
-		pods[w.pod.UID] = true
-		switch {
-		case w.by != kube.ReaperUser:
-		case w.verb == "delete":
-			deleted[w.pod.UID] = true
-		case essential.Stopped(&w.pod):
-			if stopped[w.pod.UID]++; stopped[w.pod.UID] > 1 {
-				repeated++
+	const (
+		asSucceeded = "pods stopped as Succeeded"
+		asFailed    = "pods stopped as Failed"
+		byItself    = "tracked pods that ended without a stop, those in mode Native not counted"
+		succeeded   = "tracked pods with the phase Succeeded at the end"
+		failedPhase = "tracked pods with the phase Failed at the end"
+		removed     = "pods deleted by the reaper"
+		cutShort    = "pods that a user deleted before their end, or that had a deadline of their own"
+		kept        = "of them whose completion counted, since it came first"
+		rivals      = "competing pods"
+		waits       = "of them that found no room at first"
+		unborn      = "pods whose main the kubelet, being stopped, could not start"
+	)
+	counts, jobs := map[string]int{}, 0
+	stories := storiesOf(r)
+	for _, s := range stories {
+		count := func(what string, is bool) {
+			if is {
+				counts[what]++
 			}
 		}
+		phase, interrupted := s.end()
+		count(asSucceeded, s.stopped && s.stop.Phase == corev1.PodSucceeded)
+		count(asFailed, s.stopped && s.stop.Phase == corev1.PodFailed)
+		count(byItself, phase != "" && !s.stopped && !s.native)
+		count(succeeded, phase == corev1.PodSucceeded)
+		count(failedPhase, phase == corev1.PodFailed)
+		count(removed, slices.ContainsFunc(s.writes, func(w write) bool { return w.by == kube.ReaperUser && w.verb == "delete" }))
+		count(cutShort, interrupted)
+		count(kept, interrupted && s.outcome() == corev1.PodSucceeded)
+		count(rivals, s.rival())
+		count(waits, s.rival() && s.waited())
+		count(unborn, s.stillborn)
 	}
-	excused, seen := 0, map[types.UID]bool{}
-	for _, w := range r.writes {
-		if stillborn(&w.pod) && !seen[w.pod.UID] {
-			seen[w.pod.UID] = true
-			excused++
+	for _, w := range r.works {
+		if w.job {
+			jobs++
 		}
+	}
+	words := map[string]int{}
+	for _, l := range r.lines {
+		words[l.word]++
 	}
 	restarted := 0
 	for _, p := range processesOf(r.samples) {
@@ -118,27 +140,18 @@ func (t *trial) facts(r records) []fact {
 			restarted++
 		}
 	}
-	jobs := 0
-	for _, w := range r.works {
-		if w.job {
-			jobs++
-		}
+	facts := []fact{{jobs, "Jobs"}, {len(r.works) - jobs, "pods without a Job"}, {len(stories), "pods in all"}, {len(r.writes), "writes of pods in the audit log"}}
+	for _, what := range []string{asSucceeded, asFailed, byItself, succeeded, failedPhase, removed, cutShort, kept, rivals, waits, unborn} {
+		facts = append(facts, fact{counts[what], what})
 	}
-	facts := []fact{
-		{jobs, "Jobs"},
-		{len(r.works) - jobs, "pods without a Job"},
-		{len(pods), "pods in all"},
-		{len(r.writes), "writes of pods in the audit log"},
-		{len(stopped), "pods stopped by the reaper"},
-		{repeated, "stops repeated"},
-		{len(deleted), "pods deleted by the reaper"},
-		{excused, "pods with a container that the kubelet, being stopped, could not start: not judged"},
-		{restarted, "restarts of the two programs that were seen"},
-	}
+	facts = append(facts,
+		fact{words[completed], "mains that completed"}, fact{words[interrupted], "mains that got SIGTERM before"},
+		fact{r.refused, "writes of a status that were refused, because no webhook answered"},
+		fact{restarted, "restarts of the two programs that were seen"})
 	if len(r.steps) > 0 {
 		during, shown := dated(r)
 		facts = append(facts, fact{len(r.steps), "steps of the reapers' clock: " + stepsOf(r.steps)},
-			fact{during, "stops meanwhile"}, fact{shown, "of them dated by the stepped clock"})
+			fact{during, "stops during that time"}, fact{shown, "of them dated by the stepped clock"})
 	}
 	for _, p := range slices.Sorted(maps.Keys(t.troubles)) {
 		facts = append(facts, fact{t.troubles[p], "requests of the reaper that the proxy " + p.String()})

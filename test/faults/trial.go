@@ -8,12 +8,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/test/kube"
@@ -36,10 +38,13 @@ type trial struct {
 	sampler *sampler
 	bad     *badInput
 	faults  []fault
-	deck    []kind        // of the works
-	pace    time.Duration // mean time from one work to the next
-	broken  bool          // the reaper and the admission are, on purpose
+	deck    []kind              // of the works
+	pace    time.Duration       // mean time from one work to the next
+	node    corev1.ResourceList // what pods can have of it
+	broken  bool                // the reaper and the admission are, on purpose
 	start   time.Time
+
+	hands sync.WaitGroup // what is done to single pods
 
 	mu     sync.Mutex
 	out    io.Writer
@@ -118,6 +123,11 @@ func (t *trial) prepare(ctx context.Context) error {
 	if err := t.install(ctx); err != nil {
 		return err
 	}
+	var nodes corev1.NodeList
+	if err := t.cluster.List(ctx, &nodes); err != nil || len(nodes.Items) != 1 {
+		return fmt.Errorf("the cluster has %d nodes, want 1: %w", len(nodes.Items), err)
+	}
+	t.node = nodes.Items[0].Status.Allocatable
 	return errors.Join(t.cluster.CreateNamespace(ctx, optedIn, true), t.cluster.CreateNamespace(ctx, elsewhere, false))
 }
 
@@ -142,6 +152,7 @@ func (t *trial) disturb(ctx context.Context) {
 	defer cancel()
 	var all sync.WaitGroup
 	all.Go(func() { t.create(ctx) })
+	all.Go(func() { t.compete(ctx) })
 	all.Go(func() { t.inject(ctx) })
 	all.Go(func() { t.sampler.run(ctx, 10*time.Second) })
 	if !t.broken {
@@ -150,29 +161,90 @@ func (t *trial) disturb(ctx context.Context) {
 	all.Wait()
 }
 
-// create makes one work after the other. What the API server does not take,
-// because it or the webhook is away, it is given again.
+// create makes one work after the other.
 func (t *trial) create(ctx context.Context) {
 	r := rand.New(rand.NewPCG(t.seed, 1))
 	next := shuffled(r, t.deck)
 	for number := 1; ctx.Err() == nil; number++ {
 		k := next()
 		if deadline, _ := ctx.Deadline(); k.name == long && time.Until(deadline) < time.Minute {
-			continue // nobody should have to wait for it in the end
+			continue // it would be the only one at the end
 		}
 		w, object := newWork(r, k, number)
-		t.creating.Lock()
-		err := kube.Await(ctx, taking, func(ctx context.Context) (bool, string) {
-			err := t.cluster.Create(ctx, object.DeepCopyObject().(client.Object))
-			return err == nil || apierrors.IsAlreadyExists(err), fmt.Sprint(err)
-		})
-		// The last request may have been carried out although nobody heard so.
-		if err == nil || t.exists(object) {
-			t.works = append(t.works, w)
-		}
-		t.creating.Unlock()
+		t.submit(ctx, w, object)
 		pause(ctx, r, 0, 2*t.pace.Seconds())
 	}
+}
+
+// compete always has one work that asks for what tracked pods have.
+func (t *trial) compete(ctx context.Context) {
+	r := rand.New(rand.NewPCG(t.seed, 5))
+	for number := 1; ctx.Err() == nil; number++ {
+		w, object := newWork(r, competing, number)
+		t.submit(ctx, w, object)
+		_ = kube.Await(ctx, t.patience, func(ctx context.Context) (bool, string) {
+			job := &batchv1.Job{}
+			err := t.cluster.Get(ctx, client.ObjectKeyFromObject(object), job)
+			return err == nil && finished(job), ""
+		})
+	}
+}
+
+// submit creates the work. What the API server does not take, because it or the
+// webhook is away, it is given again.
+func (t *trial) submit(ctx context.Context, w work, object client.Object) {
+	w.claim(object, t.node)
+	t.creating.Lock()
+	defer t.creating.Unlock()
+	err := kube.Await(ctx, taking, func(ctx context.Context) (bool, string) {
+		err := t.cluster.Create(ctx, object.DeepCopyObject().(client.Object))
+		return err == nil || apierrors.IsAlreadyExists(err), fmt.Sprint(err)
+	})
+	// The last request may have been carried out although its answer was lost.
+	if err != nil && !t.exists(object) {
+		return
+	}
+	t.works = append(t.works, w)
+	if w.deletes > 0 || w.resizes {
+		t.hands.Go(func() { t.handle(w) })
+	}
+}
+
+// handle does to the work's first pod what is to be done to it, when its main has
+// started. Nothing but its own time limit ends that: what was drawn must happen.
+func (t *trial) handle(w work) {
+	ctx := context.Background()
+	var first line
+	err := kube.Await(ctx, t.patience, func(context.Context) (bool, string) {
+		lines, err := t.lines()
+		i := slices.IndexFunc(lines, func(l line) bool { return l.work == w.name && l.container == "main" && l.word == started })
+		if err == nil && i >= 0 {
+			first = lines[i]
+		}
+		return err == nil && i >= 0, "main has not started"
+	})
+	if err != nil {
+		return // the judge says so
+	}
+	wait(ctx, time.Until(first.at.Add(w.deletes)))
+	_ = kube.Await(ctx, taking, func(ctx context.Context) (bool, string) {
+		var pods corev1.PodList
+		if err := t.cluster.List(ctx, &pods, client.InNamespace(optedIn), client.MatchingLabels{workLabel: w.name}); err != nil {
+			return false, err.Error()
+		}
+		i := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool { return p.UID == first.pod })
+		if i < 0 || pods.Items[i].DeletionTimestamp != nil {
+			return true, ""
+		}
+		var err error
+		if w.resizes {
+			more := []byte(`{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"20m"}}}]}}`)
+			err = t.cluster.SubResource("resize").Patch(ctx, &pods.Items[i], client.RawPatch(types.StrategicMergePatchType, more))
+		} else {
+			err = client.IgnoreNotFound(t.cluster.Delete(ctx, &pods.Items[i], client.Preconditions{UID: &first.pod}))
+		}
+		return err == nil, fmt.Sprint(err)
+	})
 }
 
 func (t *trial) exists(object client.Object) (there bool) {
@@ -232,6 +304,7 @@ func (t *trial) awaitQuiet(ctx context.Context) {
 		}
 		return unfinished == 0 && going == 0, ""
 	})
+	t.hands.Wait()
 	t.quiet = time.Since(begin)
 	t.say("quiet after %.1f s", t.quiet.Seconds())
 }
@@ -244,13 +317,8 @@ func (t *trial) undone(jobs []batchv1.Job, pods []corev1.Pod) (unfinished, going
 	}
 	for i := range pods {
 		name := pods[i].Labels[workLabel]
-		if !excused[name] && !stillborn(&pods[i]) && !mayStay(&pods[i], byName[name]) {
+		if !excused[name] && !mayStay(&pods[i], byName[name]) {
 			going++
-		}
-	}
-	for i := range pods {
-		if stillborn(&pods[i]) {
-			excused[pods[i].Labels[workLabel]] = true
 		}
 	}
 	for i := range jobs {
@@ -259,6 +327,12 @@ func (t *trial) undone(jobs []batchv1.Job, pods []corev1.Pod) (unfinished, going
 		}
 	}
 	return unfinished, going
+}
+
+func finished(job *batchv1.Job) bool {
+	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed)
+	})
 }
 
 // collect asks the witnesses.
@@ -270,7 +344,7 @@ func (t *trial) collect(ctx context.Context, since time.Time) (r records, err er
 	var present error
 	r.jobs, r.left, present = t.present(ctx)
 	var read, audited error
-	r.writes, audited = t.writes(since)
+	r.writes, r.refused, audited = t.writes(since)
 	r.lines, read = t.lines()
 	return r, errors.Join(sampled, present, audited, read)
 }

@@ -29,7 +29,8 @@ type auditEvent struct {
 		Namespace   string `json:"namespace"`
 	} `json:"objectRef"`
 	ResponseStatus *struct {
-		Code int `json:"code"`
+		Code    int    `json:"code"`
+		Message string `json:"message"`
 	} `json:"responseStatus"`
 	ResponseObject json.RawMessage `json:"responseObject"`
 	StageTimestamp time.Time       `json:"stageTimestamp"`
@@ -37,50 +38,74 @@ type auditEvent struct {
 }
 
 // readAudit reads the successful writes of our pods from the audit log, from a
-// time on. An API server that was killed may have left half a line.
-func readAudit(r io.Reader, since time.Time) ([]write, error) {
-	var writes []write
+// time on, and counts those that were refused because no webhook answered. An API
+// server that was killed may have left half a line.
+func readAudit(r io.Reader, since time.Time) (writes []write, refused int, err error) {
 	reader := bufio.NewReaderSize(r, 1<<20)
 	for {
 		text, err := reader.ReadBytes('\n')
-		if w, ok := parseWrite(text, since); ok {
-			writes = append(writes, w)
+		var e auditEvent
+		if json.Unmarshal(text, &e) == nil && e.ours() && !e.StageTimestamp.Before(since) {
+			if w, ok := e.write(); ok {
+				writes = append(writes, w)
+			} else if e.refused() {
+				refused++
+			}
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			return writes, nil
+			return writes, refused, nil
 		case err != nil:
-			return nil, fmt.Errorf("reading the audit log: %w", err)
+			return nil, 0, fmt.Errorf("reading the audit log: %w", err)
 		}
 	}
 }
 
-func parseWrite(text []byte, since time.Time) (write, bool) {
-	var e auditEvent
-	if json.Unmarshal(text, &e) != nil || e.ObjectRef == nil || e.ResponseStatus == nil || e.StageTimestamp.Before(since) {
-		return write{}, false
-	}
-	ours := e.ObjectRef.Resource == "pods" && (e.ObjectRef.Namespace == optedIn || e.ObjectRef.Namespace == elsewhere)
-	if !ours || e.ResponseStatus.Code >= 300 || strings.Contains(e.RequestURI, "dryRun=") {
-		return write{}, false
-	}
+// ours reports whether the event is about a pod of the run.
+func (e *auditEvent) ours() bool {
+	return e.ObjectRef != nil && e.ResponseStatus != nil && !strings.Contains(e.RequestURI, "dryRun=") &&
+		e.ObjectRef.Resource == "pods" && (e.ObjectRef.Namespace == optedIn || e.ObjectRef.Namespace == elsewhere)
+}
+
+// refused reports whether no webhook answered about a status: the verdict is late.
+func (e *auditEvent) refused() bool {
+	return e.ObjectRef.Subresource == "status" && e.ResponseStatus.Code >= 500 && strings.Contains(e.ResponseStatus.Message, "failed calling webhook")
+}
+
+func (e *auditEvent) write() (write, bool) {
 	w := write{at: e.StageTimestamp, by: e.User.Username, verb: e.Verb, subresource: e.ObjectRef.Subresource}
-	if json.Unmarshal(e.ResponseObject, &w.pod) != nil || w.pod.UID == "" {
+	if e.ResponseStatus.Code >= 300 || json.Unmarshal(e.ResponseObject, &w.pod) != nil || w.pod.UID == "" {
 		return write{}, false // the answer is no pod: a binding's
 	}
 	return w, true
 }
 
-// readLines reads the containers' own words.
-func readLines(r io.Reader) (lines []line, err error) {
+// readLines reads the containers' own words. The time of each is in seconds since
+// the machine's start.
+func readLines(r io.Reader, boot time.Time) (lines []line, err error) {
 	for text := bufio.NewScanner(r); text.Scan(); {
 		fields := strings.Fields(text.Text())
-		if len(fields) != 4 {
-			return nil, fmt.Errorf("the containers' words: %q is not four of them", text.Text())
+		if len(fields) != 5 {
+			return nil, fmt.Errorf("the containers' words: %q is not five of them", text.Text())
 		}
-		lines = append(lines, line{fields[0], types.UID(fields[1]), fields[2], fields[3]})
+		uptime, err := time.ParseDuration(fields[4] + "s")
+		if err != nil {
+			return nil, fmt.Errorf("the containers' words: %q: %w", text.Text(), err)
+		}
+		lines = append(lines, line{fields[0], types.UID(fields[1]), fields[2], fields[3], boot.Add(uptime)})
 	}
 	return lines, nil
+}
+
+// booted returns when the machine was started.
+func booted() (time.Time, error) {
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return time.Time{}, err
+	}
+	seconds, _, _ := strings.Cut(string(text), " ")
+	uptime, err := time.ParseDuration(seconds + "s")
+	return time.Now().Add(-uptime), err
 }
 
 // witnesses are the files in the state folder of the cluster.
@@ -90,10 +115,10 @@ func (w witnesses) auditFile() string   { return filepath.Join(w.state, "logs", 
 func (w witnesses) linesFolder() string { return filepath.Join(w.state, recordsFolder) }
 func (w witnesses) linesFile() string   { return filepath.Join(w.linesFolder(), recordsFile) }
 
-func (w witnesses) writes(since time.Time) ([]write, error) {
+func (w witnesses) writes(since time.Time) (writes []write, refused int, err error) {
 	f, err := os.Open(w.auditFile())
 	if err != nil {
-		return nil, fmt.Errorf("the cluster has no audit log: %w", err)
+		return nil, 0, fmt.Errorf("the cluster has no audit log: %w", err)
 	}
 	defer f.Close()
 	return readAudit(f, since)
@@ -108,7 +133,11 @@ func (w witnesses) lines() ([]line, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readLines(f)
+	boot, err := booted()
+	if err != nil {
+		return nil, err
+	}
+	return readLines(f, boot)
 }
 
 // completions counts those that containers have told of so far.

@@ -13,35 +13,44 @@ import (
 )
 
 // entry is one of the audit log, as the API server writes it.
-const entry = `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/faults/pods/plain-1-x/status","verb":"patch","user":{"username":"system:serviceaccount:essential-containers:essential-containers-reaper"},"objectRef":{"resource":"pods","namespace":"faults","name":"plain-1-x","apiVersion":"v1","subresource":"status"},"responseStatus":{"metadata":{},"code":200},"responseObject":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"plain-1-x","uid":"u1","annotations":{"essential-containers/stopped":"2026-01-02T03:04:05.6Z"}},"status":{"phase":"Succeeded"}},"stageTimestamp":"2026-01-02T03:04:06.000000Z"}`
+const entry = `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/faults/pods/plain-1-x","verb":"patch","user":{"username":"system:serviceaccount:essential-containers:essential-containers-reaper"},"objectRef":{"resource":"pods","namespace":"faults","name":"plain-1-x","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"responseObject":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"plain-1-x","uid":"u1","annotations":{"essential-containers/stopped":"2026-01-02T03:04:05Z Succeeded: because"}},"status":{"phase":"Running"}},"stageTimestamp":"2026-01-02T03:04:06.000000Z"}`
+
+// withoutWebhook is a status that was refused.
+var withoutWebhook = strings.NewReplacer(
+	`"apiVersion":"v1"}`, `"apiVersion":"v1","subresource":"status"}`, `"code":200`, `"code":500,"message":"Internal error occurred: failed calling webhook \"x\""`,
+).Replace(entry)
 
 func TestReadAudit(t *testing.T) {
 	for sentence, tt := range map[string]struct {
-		text string
-		want int
+		text    string
+		want    int
+		refused int
 	}{
-		"a write":                             {entry, 1},
-		"two of them, and half a line":        {entry + "\n" + entry + "\n" + entry[:100], 2},
-		"half a line, and more after it":      {entry[:100] + "\n" + entry, 1},
-		"a write that was refused":            {strings.Replace(entry, `"code":200`, `"code":409`, 1), 0},
-		"a write in another namespace":        {strings.Replace(entry, `"namespace":"faults"`, `"namespace":"default"`, 1), 0},
-		"one in the namespace that stays out": {strings.Replace(entry, `"namespace":"faults"`, `"namespace":"faults-elsewhere"`, 1), 1},
-		"a write of something else":           {strings.Replace(entry, `"resource":"pods"`, `"resource":"jobs"`, 1), 0},
-		"one that is only tried":              {strings.Replace(entry, `/status"`, `/status?dryRun=All"`, 1), 0},
-		"a write of an earlier run":           {strings.Replace(entry, "2026-01-02T03:04:06", "2026-01-02T03:04:00", 1), 0},
-		"an answer that is no pod":            {strings.Replace(entry, `"uid":"u1"`, `"uid":""`, 1), 0},
-		"no entry":                            {"", 0},
+		"a write":                             {text: entry, want: 1},
+		"two of them, and half a line":        {text: entry + "\n" + entry + "\n" + entry[:100], want: 2},
+		"half a line, and more after it":      {text: entry[:100] + "\n" + entry, want: 1},
+		"a write that was refused":            {text: strings.Replace(entry, `"code":200`, `"code":409`, 1)},
+		"a status that no webhook decided":    {text: withoutWebhook, refused: 1},
+		"a pod that no webhook has seen":      {text: strings.Replace(withoutWebhook, `"subresource":"status"`, `"subresource":""`, 1)},
+		"a status that was refused otherwise": {text: strings.Replace(withoutWebhook, "failed calling webhook", "refused", 1)},
+		"a write in another namespace":        {text: strings.Replace(entry, `"namespace":"faults"`, `"namespace":"default"`, 1)},
+		"one in the namespace that stays out": {text: strings.Replace(entry, `"namespace":"faults"`, `"namespace":"faults-elsewhere"`, 1), want: 1},
+		"a write of something else":           {text: strings.Replace(entry, `"resource":"pods"`, `"resource":"jobs"`, 1)},
+		"one that is only tried":              {text: strings.Replace(entry, `/plain-1-x"`, `/plain-1-x?dryRun=All"`, 1)},
+		"a write of an earlier run":           {text: strings.Replace(entry, "2026-01-02T03:04:06", "2026-01-02T03:04:00", 1)},
+		"an answer that is no pod":            {text: strings.Replace(entry, `"uid":"u1"`, `"uid":""`, 1)},
+		"no entry":                            {},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			writes, err := readAudit(strings.NewReader(tt.text), start)
-			if err != nil || len(writes) != tt.want {
-				t.Fatalf("%d writes, error %v, want %d", len(writes), err, tt.want)
+			writes, refused, err := readAudit(strings.NewReader(tt.text), start)
+			if err != nil || len(writes) != tt.want || refused != tt.refused {
+				t.Fatalf("%d writes, %d refused, error %v, want %d and %d", len(writes), refused, err, tt.want, tt.refused)
 			}
 			if len(writes) == 0 {
 				return
 			}
 			w := writes[0]
-			if w.by != kube.ReaperUser || w.verb != "patch" || w.subresource != "status" || !w.at.Equal(start.Add(time.Second)) || w.pod.UID != "u1" || !essential.Stopped(&w.pod) {
+			if w.by != kube.ReaperUser || w.verb != "patch" || w.subresource != "" || !w.at.Equal(start.Add(time.Second)) || w.pod.UID != "u1" || !essential.Stopped(&w.pod) {
 				t.Errorf("got %+v", w)
 			}
 		})
@@ -49,13 +58,15 @@ func TestReadAudit(t *testing.T) {
 }
 
 func TestReadLines(t *testing.T) {
-	got, err := readLines(strings.NewReader("plain-1 u1 main start\nplain-1 u1 sidecar SIGTERM\n"))
-	want := []line{{"plain-1", "u1", "main", started}, {"plain-1", "u1", "sidecar", terminated}}
+	got, err := readLines(strings.NewReader("plain-1 u1 main start 12.34\nplain-1 u1 sidecar SIGTERM 20.00\n"), start)
+	want := []line{{"plain-1", "u1", "main", started, start.Add(12340 * time.Millisecond)}, {"plain-1", "u1", "sidecar", terminated, start.Add(20 * time.Second)}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(line{})); diff != "" || err != nil {
 		t.Errorf("error %v (-want +got):\n%s", err, diff)
 	}
-	if _, err := readLines(strings.NewReader("plain-1 u1 main\n")); err == nil {
-		t.Error("three words pass for a line")
+	for _, bad := range []string{"plain-1 u1 main start\n", "plain-1 u1 main start soon\n"} {
+		if _, err := readLines(strings.NewReader(bad), start); err == nil {
+			t.Errorf("%q passes for a line", bad)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
 	"github.com/essential-containers/essential-containers/internal/command"
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/reaper"
 )
 
@@ -60,11 +61,9 @@ func stopTooEarly(ctx context.Context, clientset kubernetes.Interface) {
 	}
 	for _, p := range pods.Items {
 		if strings.HasPrefix(p.Name, "delayed-") && p.Status.Phase == corev1.PodRunning && runs(&p, "main") {
-			now := time.Now().UTC()
-			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"essential-containers/stopped":%q}},"status":{"phase":"Succeeded",`+
-				`"conditions":[{"type":"essential-containers/Stopped","status":"True","reason":"EssentialContainerCompleted","lastTransitionTime":%q}]}}`,
-				now.Format(time.RFC3339Nano), now.Format(time.RFC3339))
-			_, _ = clientset.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+			stop := essential.Record{At: time.Now(), Phase: corev1.PodSucceeded, Because: "it is broken"}
+			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}},"spec":{"activeDeadlineSeconds":1}}`, essential.StoppedAnnotation, stop)
+			_, _ = clientset.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 		}
 	}
 }
@@ -89,23 +88,34 @@ type breaker struct {
 
 func (b *breaker) RoundTrip(r *http.Request) (*http.Response, error) {
 	b.leak()
-	if r.Method != http.MethodPatch || !strings.HasSuffix(r.URL.Path, "/status") {
+	if r.Method != http.MethodPatch || path.Base(path.Dir(r.URL.Path)) != "pods" {
 		return b.next.RoundTrip(r)
 	}
-	pod := path.Base(path.Dir(r.URL.Path))
+	body, err := io.ReadAll(r.Body)
+	_ = r.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	pod, method, target := path.Base(r.URL.Path), r.Method, r.URL.Path
 	switch kind, _, _ := strings.Cut(pod, "-"); {
+	case !bytes.Contains(body, []byte("activeDeadlineSeconds")): // no stop
 	case kind == "bare": // nothing is sent
-		_ = r.Body.Close()
-		body := fmt.Sprintf(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":%q}}`, pod)
+		answer := fmt.Sprintf(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":%q}}`, pod)
 		return &http.Response{
 			Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
-			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
+			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(answer)), ContentLength: int64(len(answer)),
 		}, nil
 	case kind == "plain" && b.first(pod[:strings.LastIndex(pod, "-")]): // deleted in place of the stop
-		_ = r.Body.Close()
-		r = r.Clone(r.Context())
-		r.Method, r.URL.Path, r.Body, r.ContentLength, r.GetBody = http.MethodDelete, path.Dir(r.URL.Path), http.NoBody, 0, nil
+		method, body = http.MethodDelete, nil
+	case kind == "failing": // a failure is recorded as a completion
+		body = bytes.Replace(body, []byte(" Failed: "), []byte(" Succeeded: "), 1)
+	case kind == "holding": // the phase is written in place of the stop
+		// The kubelet ends the containers of such a pod when more than the status has changed.
+		target, body = target+"/status", []byte(`{"metadata":{"annotations":{"broken":"true"}},"status":{"phase":"Succeeded"}}`)
 	}
+	r = r.Clone(r.Context())
+	r.Method, r.URL.Path, r.GetBody = method, target, nil
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return b.next.RoundTrip(r)
 }
 

@@ -1,0 +1,106 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/kube"
+)
+
+// Helm reads the logs of its test pods when they have ended (case F10). Reports:
+// helm/helm 9098, 8018, 31579.
+func testHelmTest(t *testing.T) {
+	s := newScene(t, true)
+	dir := t.TempDir()
+	write := func(file string, content []byte) {
+		path := filepath.Join(dir, file)
+		s.must(os.MkdirAll(filepath.Dir(path), 0o755))
+		s.must(os.WriteFile(path, content, 0o600))
+	}
+	write("Chart.yaml", []byte("apiVersion: v2\nname: tested\nversion: 0.1.0\n"))
+	for name, seconds := range map[string]string{"first": "1", "second": "8"} {
+		pod := kube.Pod("", "test-"+name, annotated(
+			kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep "+seconds+"; echo '"+name+" passed'"), kube.Sidecar("proxy")),
+			"helm.sh/hook", "test"))
+		pod.APIVersion, pod.Kind = "v1", "Pod"
+		manifest, err := json.Marshal(pod)
+		s.must(err)
+		write("templates/"+name+".yaml", manifest)
+	}
+	helm := func(args ...string) string {
+		output, err := cluster.RunHelm(s.ctx, append(args, "--namespace", s.namespace)...)
+		s.must(err)
+		return output
+	}
+	helm("install", "tested", dir)
+	output := helm("test", "tested", "--logs", "--timeout", "2m")
+	for _, line := range []string{"first passed", "second passed"} {
+		if !strings.Contains(output, line) {
+			t.Errorf("helm test --logs lacks %q:\n%s", line, output)
+		}
+	}
+}
+
+// Pods that version 0.1 has delayed, stopped, and kept, as they are found after an
+// upgrade: it recorded that in a condition, and stopped a pod by its phase, which
+// the kubelet could take back.
+func testFromOldVersion(t *testing.T) {
+	s := newScene(t, true)
+	s.scaleReaper(0)
+	reaper := as(t, kube.ReaperUser, "system:masters")
+	jobs := map[string]*batchv1.Job{}
+	old := func(name, conditionStatus, phase string, template corev1.PodTemplateSpec) {
+		job := kube.Job(s.namespace, name, template)
+		s.create(job)
+		jobs[name] = job
+		pod := s.awaitPod(name+"-", "left with its sidecar", func(p *corev1.Pod) bool {
+			main, proxy := containerStatus(p, "main"), containerStatus(p, "proxy")
+			return main != nil && main.State.Terminated != nil && proxy.State.Running != nil
+		})
+		if conditionStatus == "True" {
+			body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{
+				essential.StoppedAnnotation: time.Now().UTC().Format(time.RFC3339Nano)}}})
+			s.must(err)
+			s.must(reaper.Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, body)))
+		}
+		status := map[string]any{"conditions": []any{map[string]any{
+			"type": essential.OldStoppedCondition, "status": conditionStatus, "reason": "EssentialContainerCompleted", "message": completed,
+			"lastTransitionTime": time.Now().UTC().Format(time.RFC3339),
+		}}}
+		if phase != "" {
+			status["phase"] = phase
+		}
+		body, err := json.Marshal(map[string]any{"status": status})
+		s.must(err)
+		s.must(cluster.Status().Patch(s.ctx, pod, client.RawPatch(types.StrategicMergePatchType, body)))
+	}
+	old("delayed", "False", "", annotated(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "10s"))
+	old("back", "True", "", stuck(corev1.RestartPolicyNever)) // the kubelet has taken the phase back
+	old("stopped", "True", "Succeeded", stuck(corev1.RestartPolicyNever))
+	old("kept", "True", "Succeeded", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "Forever"))
+	s.scaleReaper(2)
+	for name, job := range jobs {
+		s.succeeds(job, 1)
+		s.countStopped(name+"-", 1)
+		for _, pod := range s.pods(name + "-") {
+			if name != "kept" {
+				s.awaitGone(&pod)
+			}
+		}
+	}
+	if pods := s.pods("kept-"); len(pods) != 1 || pods[0].Status.Phase != corev1.PodSucceeded {
+		t.Errorf("of the pod that is kept there is %v", pods)
+	}
+}
