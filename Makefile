@@ -102,7 +102,8 @@ faults: setup $(ARCHIVE) ## Faults while Jobs run, the judgement, and what a bro
 BENCH_SCALE ?= default
 bench: setup build $(ARCHIVE) ## Benchmarks on a real API server; BENCH_SCALE=small|default|full, ROWS=kubelet,burst,... selects, KEEP=1 keeps it
 	$(call CLUSTER,bench) --audit=test/bench/audit.yaml up
-	@status=0; go run ./test/bench --kubeconfig=$(call LOCAL_KUBECONFIG,bench) --reaper=$(BIN)/reaper --webhook=$(BIN)/webhook --image-archive=$(ARCHIVE) \
+	@status=0; go run ./test/bench --kubeconfig=$(call LOCAL_KUBECONFIG,bench) --reaper=$(BIN)/reaper --webhook=$(BIN)/webhook \
+		--helm=$(BIN)/helm --chart=$(CHART) --image-archive=$(ARCHIVE) \
 		--scale=$(BENCH_SCALE) --rows=$(ROWS) || status=$$?; \
 	[ $$status != 0 ] || go -C test/bench/plots run . $(CURDIR)/bench/results.json $(CURDIR)/bench || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,bench) down >/dev/null; exit $$status

@@ -11,10 +11,10 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -35,8 +35,9 @@ type cluster struct {
 	audit  audit
 }
 
-// account is the ServiceAccount of whoever is measured. The administrator is
-// exempt from the API server's priority and fairness; these are not.
+// account is the ServiceAccount of all contenders, with the rights that the chart
+// gives the reaper. The administrator is exempt from the API server's priority and
+// fairness; these are not.
 const account = "contender"
 
 func connect(ctx context.Context, local *kube.Cluster, kubeconfig, folder string) (*cluster, error) {
@@ -68,11 +69,9 @@ func newClients(config *rest.Config) (kubernetes.Interface, error) {
 	return clients, nil
 }
 
-// prepare makes what pods need to be taken, and an account with the rights that
-// the chart gives the reaper. The controllers that make some of it elsewhere may
-// be stopped here.
+// prepare makes what pods need to be taken, and the account of the contenders. The
+// controllers that make some of it elsewhere may be stopped here.
 func (c *cluster) prepare(ctx context.Context) error {
-	meta := metav1.ObjectMeta{Name: namespace}
 	_, err := c.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: namespace, Labels: map[string]string{essential.Label: essential.NamespaceEnabled},
 	}}, metav1.CreateOptions{})
@@ -83,18 +82,7 @@ func (c *cluster) prepare(ctx context.Context) error {
 		_, err = c.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 		errs = append(errs, err)
 	}
-	_, err = c.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "patch", "delete"}},
-		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get", "list", "watch"}},
-		{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
-	}}, metav1.CreateOptions{})
-	errs = append(errs, err)
-	_, err = c.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: meta,
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: namespace},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: account}},
-	}, metav1.CreateOptions{})
-	for _, err := range append(errs, err) {
+	for _, err := range errs {
 		if err != nil && !apierrors.IsAlreadyExists(err) { // of an earlier run
 			return fmt.Errorf("preparing the cluster: %w", err)
 		}
@@ -151,7 +139,7 @@ func (c *cluster) create(ctx context.Context, k kind, count int) ([]*corev1.Pod,
 	if pods[0], err = c.stored(ctx, k.name(0)); err != nil {
 		return nil, err
 	}
-	return pods, each(count-1, func(i int) error {
+	return pods, each(writers, count-1, func(i int) error {
 		pods[i+1] = copyNamed(pods[0], k.name(i+1))
 		return c.store(ctx, pods[i+1])
 	})
@@ -178,11 +166,22 @@ func (c *cluster) createFirst(ctx context.Context, k kind) error {
 // takes it: nothing is asked of the API server while it is asked for stops.
 // Only this program may have written the pods before.
 func (c *cluster) complete(ctx context.Context, pods ...*corev1.Pod) error {
-	return each(len(pods), func(i int) error {
+	return each(writers, len(pods), func(i int) error {
 		p := pods[i].DeepCopy()
 		completed(p)
 		return c.store(ctx, p)
 	})
+}
+
+// endRunning lets a stopped pod end as its kubelet does it: the verdict is the
+// webhook's.
+func (c *cluster) endRunning(ctx context.Context, p *corev1.Pod) error {
+	patch, err := statusPatch(p, ended)
+	if err != nil {
+		return err
+	}
+	_, err = c.CoreV1().Pods(namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	return err
 }
 
 // endStored lets a stopped pod end as the verdict leaves it, likewise without a
@@ -205,7 +204,7 @@ func (c *cluster) clear(ctx context.Context) error {
 		if len(list.Items) == 0 {
 			return nil
 		}
-		if err := each(len(list.Items), func(i int) error { return c.forget(ctx, list.Items[i].Name) }); err != nil {
+		if err := each(writers, len(list.Items), func(i int) error { return c.forget(ctx, list.Items[i].Name) }); err != nil {
 			return err
 		}
 	}
@@ -220,12 +219,12 @@ func (c *cluster) resourceVersion(ctx context.Context) (string, error) {
 	return list.ResourceVersion, nil
 }
 
-// each calls do for all indices below count, [writers] at a time, and returns
-// the first error.
-func each(count int, do func(i int) error) error {
+// each calls do for all indices below count, so many at a time as there are workers,
+// and returns the first error.
+func each(workers, count int, do func(i int) error) error {
 	var next atomic.Int64
 	var group errgroup.Group
-	for range writers {
+	for range workers {
 		group.Go(func() error {
 			for {
 				i := int(next.Add(1) - 1)

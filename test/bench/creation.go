@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 	"sync"
 	"time"
 
@@ -78,7 +76,7 @@ func (b *bench) createRound(ctx context.Context, round, creators int) (milliseco
 	if err := b.clear(ctx); err != nil {
 		return nil, err
 	}
-	before, err := b.cluster.asked(ctx)
+	before, err := b.cluster.load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +92,7 @@ func (b *bench) createRound(ctx context.Context, round, creators int) (milliseco
 			milliseconds[of] = append(milliseconds[of], took...)
 		}
 	}
-	after, err := b.cluster.asked(ctx)
+	after, err := b.cluster.load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +101,7 @@ func (b *bench) createRound(ctx context.Context, round, creators int) (milliseco
 		if of == noHandler {
 			want = 0
 		}
-		if got := after[of] - before[of]; got != want {
+		if got := after.asked[of.name()] - before.asked[of.name()]; got != want {
 			return nil, fmt.Errorf("the API server has asked handler %s %.0f times, not %.0f times", of, got, want)
 		}
 	}
@@ -167,7 +165,12 @@ func (b *bench) ask(ctx context.Context) (stop func(context.Context) error, err 
 	if err != nil {
 		return nil, err
 	}
-	unregister, err := b.register(ctx, newRegistration(endpoints, bundle))
+	pods, err := b.podsWebhook(ctx)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	unregister, err := b.register(ctx, newRegistration(pods, endpoints, bundle))
 	if err != nil {
 		end()
 		return nil, err
@@ -189,27 +192,4 @@ func (b *bench) awaitAsked(ctx context.Context) error {
 		p, err := b.cluster.CoreV1().Pods(namespace).Create(ctx, labelledPod("try", webhookHandler), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err == nil && essential.Tracked(p), fmt.Sprintf("the webhook is not asked yet (%v)", err)
 	})
-}
-
-var askedLine = regexp.MustCompile(`(?m)^apiserver_admission_webhook_request_total\{.*name="([a-z]+)\.` + registration + `".*\} (\S+)$`)
-
-// parseAsked counts how often the API server has asked each handler.
-func parseAsked(metrics string) (map[handler]float64, error) {
-	counts := map[handler]float64{}
-	for _, match := range askedLine.FindAllStringSubmatch(metrics, -1) {
-		count, err := strconv.ParseFloat(match[2], 64)
-		if err != nil {
-			return nil, fmt.Errorf("reading the API server's metrics: %w", err)
-		}
-		counts[handler(match[1])] += count
-	}
-	return counts, nil
-}
-
-func (c *cluster) asked(ctx context.Context) (map[handler]float64, error) {
-	body, err := c.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("getting the API server's metrics: %w", err)
-	}
-	return parseAsked(string(body))
 }

@@ -103,17 +103,24 @@ func allow(w http.ResponseWriter, r *http.Request, patch []byte) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
+// serveWebhook starts the webhook, with a certificate that the bundle vouches for.
+func (b *bench) serveWebhook(ctx context.Context) (s *server, bundle []byte, err error) {
+	if bundle, err = writeCertificate(b.certificates()); err != nil {
+		return nil, nil, fmt.Errorf("making a certificate: %w", err)
+	}
+	s, err = b.serve(ctx, string(webhookHandler), b.webhook, "--cert-dir="+b.certificates(), "--shutdown-delay=0s")
+	return s, bundle, err
+}
+
+func (b *bench) certificates() string { return filepath.Join(b.cluster.folder, "tls") }
+
 // serveHandlers starts the webhook and its baselines, until stop.
 func (b *bench) serveHandlers(ctx context.Context) (endpoints map[handler]string, bundle []byte, stop func(), err error) {
-	folder := filepath.Join(b.cluster.folder, "tls")
-	if bundle, err = writeCertificate(folder); err != nil {
-		return nil, nil, nil, fmt.Errorf("making a certificate: %w", err)
-	}
-	own, err := b.serve(ctx, string(webhookHandler), b.webhook, "--cert-dir="+folder, "--shutdown-delay=0s")
+	own, bundle, err := b.serveWebhook(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	base, err := b.serve(ctx, string(baselineHandler), b.loop.program, allowCommand, "--cert-dir="+folder)
+	base, err := b.serve(ctx, string(baselineHandler), b.loop.program, allowCommand, "--cert-dir="+b.certificates())
 	if err != nil {
 		own.stop()
 		return nil, nil, nil, err
@@ -166,7 +173,7 @@ func (b *bench) serve(ctx context.Context, name, program string, args ...string)
 // awaitReady asks from within the network of the cluster: both listeners have to
 // be there.
 func (b *bench) awaitReady(ctx context.Context, s *server, address string) error {
-	client := &http.Client{Transport: &http.Transport{DialContext: b.local.Dial, DisableKeepAlives: true}}
+	client := b.inCluster()
 	return kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
 		if _, err := getBy(ctx, client, "http://"+s.health+"/readyz"); err != nil {
 			return false, err.Error()
@@ -178,6 +185,11 @@ func (b *bench) awaitReady(ctx context.Context, s *server, address string) error
 		connection.Close()
 		return true, ""
 	})
+}
+
+// inCluster is a client in the network of the cluster.
+func (b *bench) inCluster() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: b.local.Dial, DisableKeepAlives: true}}
 }
 
 // writeCertificate makes one for the loopback, which is its own authority.
@@ -207,39 +219,46 @@ func writeCertificate(folder string) (bundle []byte, err error) {
 	)
 }
 
-// registration is the name of the configuration; a handler's name stands before
-// it.
+// registration is the name of the configuration.
 const registration = "bench.essential-containers"
 
-// newRegistration has the API server ask as the chart has it.
-func newRegistration(endpoints map[handler]string, bundle []byte) *admissionregistrationv1.MutatingWebhookConfiguration {
+// name is the handler's in the configuration.
+func (of handler) name() string { return string(of) + "." + registration }
+
+// podsWebhook is the one for pods in the chart.
+func (b *bench) podsWebhook(ctx context.Context) (*admissionregistrationv1.MutatingWebhook, error) {
+	objects, err := b.render(ctx, []string{"webhook-configuration.yaml"})
+	if err != nil {
+		return nil, err
+	}
+	for _, object := range objects {
+		configuration, ok := object.(*admissionregistrationv1.MutatingWebhookConfiguration)
+		if !ok {
+			continue
+		}
+		for i := range configuration.Webhooks {
+			if w := &configuration.Webhooks[i]; w.Name == kube.PodsWebhook {
+				return w, nil
+			}
+		}
+	}
+	return nil, errors.New("the chart has no webhook for pods")
+}
+
+// newRegistration has the API server ask each handler as the chart has it ask the
+// webhook, about the pods with the handler's label.
+func newRegistration(pods *admissionregistrationv1.MutatingWebhook, endpoints map[handler]string, bundle []byte) *admissionregistrationv1.MutatingWebhookConfiguration {
 	c := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: registration}}
 	for _, of := range handlers {
 		url, ok := endpoints[of]
 		if !ok {
 			continue
 		}
-		c.Webhooks = append(c.Webhooks, admissionregistrationv1.MutatingWebhook{
-			Name:              string(of) + "." + registration,
-			ClientConfig:      admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: bundle},
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{essential.Label: essential.NamespaceEnabled}},
-			ObjectSelector: &metav1.LabelSelector{
-				MatchLabels:      map[string]string{handlerLabel: string(of)},
-				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: essential.Label, Operator: metav1.LabelSelectorOpExists}},
-			},
-			Rules: []admissionregistrationv1.RuleWithOperations{{
-				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-				Rule: admissionregistrationv1.Rule{
-					APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}, Scope: new(admissionregistrationv1.NamespacedScope),
-				},
-			}},
-			FailurePolicy:           new(admissionregistrationv1.Fail),
-			TimeoutSeconds:          new(int32(5)),
-			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
-			MatchPolicy:             new(admissionregistrationv1.Equivalent),
-			ReinvocationPolicy:      new(admissionregistrationv1.IfNeededReinvocationPolicy),
-			AdmissionReviewVersions: []string{"v1"},
-		})
+		w := pods.DeepCopy()
+		w.Name = of.name()
+		w.ClientConfig = admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: bundle}
+		w.ObjectSelector = metav1.AddLabelToSelector(w.ObjectSelector, handlerLabel, string(of))
+		c.Webhooks = append(c.Webhooks, *w)
 	}
 	return c
 }

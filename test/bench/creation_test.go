@@ -9,31 +9,21 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-func TestAskedHandlersAreCounted(t *testing.T) {
-	const metrics = `# HELP apiserver_admission_webhook_request_total counts
-apiserver_admission_webhook_request_total{code="200",name="webhook.bench.essential-containers",operation="CREATE",rejected="false",type="admit"} 3
-apiserver_admission_webhook_request_total{code="500",name="webhook.bench.essential-containers",operation="CREATE",rejected="true",type="admit"} 1
-apiserver_admission_webhook_request_total{code="200",name="baseline.bench.essential-containers",operation="CREATE",rejected="false",type="admit"} 1.2e+01
-apiserver_admission_webhook_request_total{code="200",name="pods.webhook.essential-containers",operation="CREATE",rejected="false",type="admit"} 9
-apiserver_admission_webhook_admission_duration_seconds_count{name="webhook.bench.essential-containers"} 7
-`
-	got, err := parseAsked(metrics)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(map[handler]float64{webhookHandler: 4, baselineHandler: 12}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 func TestOneHandlerIsAskedAboutAPod(t *testing.T) {
-	c := newRegistration(map[handler]string{webhookHandler: "https://a", baselineHandler: "https://b"}, nil)
+	labelled := &admissionregistrationv1.MutatingWebhook{ObjectSelector: &metav1.LabelSelector{
+		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: essential.Label, Operator: metav1.LabelSelectorOpExists}},
+	}}
+	c := newRegistration(labelled, map[handler]string{webhookHandler: "https://a", baselineHandler: "https://b"}, nil)
+	if len(labelled.ObjectSelector.MatchLabels) > 0 {
+		t.Errorf("the chart's own is changed: %v", labelled.ObjectSelector)
+	}
 	for of, url := range map[handler]string{webhookHandler: "https://a", baselineHandler: "https://b", noHandler: ""} {
 		var urls []string
 		for _, w := range c.Webhooks {

@@ -25,6 +25,11 @@ func (b *bench) kubelet(ctx context.Context) (figures []*figure, err error) {
 	if err != nil {
 		return nil, err
 	}
+	i, err := b.install(ctx)
+	if err != nil {
+		return nil, errors.Join(err, s.leave(context.WithoutCancel(ctx)))
+	}
+	defer afterwards(ctx, &err, s.leave, i.uninstall)
 	loop := b.loop
 	loop.args = append(slices.Clone(loop.args), "--selector="+loopSelector)
 	for _, who := range []contender{b.reaper, loop} {
@@ -34,7 +39,6 @@ func (b *bench) kubelet(ctx context.Context) (figures []*figure, err error) {
 		}
 		defer p.stop()
 	}
-	defer afterwards(ctx, &err, s.leave) // with the contenders still there
 	for _, play := range []struct {
 		name           string
 		acts, together int

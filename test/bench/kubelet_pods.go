@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
@@ -31,8 +32,8 @@ const (
 
 var stoppers = []stopper{byReaper, byLoop, byKubelet}
 
-// loopSelector keeps the bare loop to its own pods, which the reaper does not
-// see at all.
+// loopSelector keeps the bare loop to its own pods, which the reaper does not see:
+// they lose their label.
 const loopSelector = benchKey + "=" + string(byLoop)
 
 // kubeletPod is one that a real kubelet runs. Its main waits for the starter, and
@@ -57,8 +58,8 @@ func kubeletPod(name, node string, by stopper, starter string, pause time.Durati
 		},
 	}
 	switch by {
-	case byReaper:
-		p.Labels[essential.Label], p.Annotations[essential.TrackedAnnotation] = "main", "main" // as the webhook would
+	case byReaper, byLoop:
+		p.Labels[essential.Label] = "main"
 	case byWebhook:
 		p.Labels[essential.Label], p.Labels[handlerLabel] = "main", string(webhookHandler)
 		p.Annotations[essential.ModeAnnotation] = string(essential.ModeNative)
@@ -199,12 +200,19 @@ func (c *cluster) kubeletNode(ctx context.Context) (string, error) {
 // run creates the pods and returns when their containers run. The pods are then
 // as the API server has taken them.
 func (c *cluster) run(ctx context.Context, pods []*corev1.Pod) error {
-	err := each(len(pods), func(i int) error {
+	err := each(writers, len(pods), func(i int) error {
 		created, err := c.CoreV1().Pods(namespace).Create(ctx, pods[i], metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("creating a pod: %w", err)
 		}
 		created.DeepCopyInto(pods[i])
+		if created.Labels[benchKey] != string(byLoop) {
+			return nil
+		}
+		unlabel := fmt.Appendf(nil, `{"metadata":{"labels":{%q:null}}}`, essential.Label)
+		if _, err := c.CoreV1().Pods(namespace).Patch(ctx, created.Name, types.MergePatchType, unlabel, metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("hiding a pod from the reaper: %w", err)
+		}
 		return nil
 	})
 	if err != nil {

@@ -18,21 +18,20 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-func TestEachStopperSeesOnlyItsPods(t *testing.T) {
+func TestEachStopperHasItsPods(t *testing.T) {
 	loop, err := labels.Parse(loopSelector)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for by, c := range map[stopper]struct{ reaper, loop, kubelet bool }{
-		byReaper:  {reaper: true},
-		byLoop:    {loop: true},
+	for by, c := range map[stopper]struct{ labelled, loop, kubelet bool }{
+		byReaper:  {labelled: true},
+		byLoop:    {labelled: true, loop: true}, // until it is tracked
 		byKubelet: {kubelet: true},
-		byWebhook: {}, // as the user writes it
+		byWebhook: {labelled: true},
 	} {
 		p := kubeletPod("p", "node", by, "start", time.Second)
-		_, labelled := p.Labels[essential.Label]
-		if labelled != (c.reaper || by == byWebhook) || essential.Tracked(p) != c.reaper {
-			t.Errorf("%s: the reaper sees it: %t, %t, want %t", by, labelled, essential.Tracked(p), c.reaper)
+		if _, labelled := p.Labels[essential.Label]; labelled != c.labelled || essential.Tracked(p) {
+			t.Errorf("%s: labelled %t, want %t; tracked %t before the webhook has been asked", by, labelled, c.labelled, essential.Tracked(p))
 		}
 		if got := loop.Matches(labels.Set(p.Labels)); got != c.loop {
 			t.Errorf("%s: the loop sees it: %t, want %t", by, got, c.loop)

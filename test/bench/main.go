@@ -37,14 +37,15 @@ type bench struct {
 	out     io.Writer
 
 	reaper, loop, informer contender
-	webhook                string // the program
+	webhook, helm          string // programs
+	chart                  string // folder
 	imageArchive           string // empty: there is none
 
 	quiet bool // the parts of the cluster that would compete are stopped
 }
 
 // settings are the flags that say what is measured where.
-type settings struct{ kubeconfig, reaper, webhook, imageArchive string }
+type settings struct{ kubeconfig, reaper, webhook, helm, chart, imageArchive string }
 
 // rows are all measurements, in the order in which they are made: those that
 // want the whole cluster come first.
@@ -55,11 +56,14 @@ var rows = []struct {
 }{
 	{"kubelet", true, (*bench).kubelet},
 	{"native", true, (*bench).native},
+	{"kept", true, (*bench).kept},
 	{"latency", false, (*bench).latency},
 	{"burst", false, (*bench).burst}, // leaves the most events behind
+	{"requests", false, (*bench).requests},
 	{"admission", false, (*bench).admission},
 	{"creation", false, (*bench).creation},
 	{"conversion", false, (*bench).conversion},
+	{"statuses", false, (*bench).statuses},
 	{"start", false, (*bench).start},
 	{"memory", false, (*bench).memory}, // leaves most pods behind
 }
@@ -87,6 +91,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "`file` in the state folder of a local cluster that nobody else uses")
 	flags.StringVar(&s.reaper, "reaper", "bin/reaper", "`path` of the reaper program")
 	flags.StringVar(&s.webhook, "webhook", "bin/webhook", "`path` of the webhook program")
+	flags.StringVar(&s.helm, "helm", "bin/helm", "`path` of the helm program")
+	flags.StringVar(&s.chart, "chart", "charts/essential-containers", "`folder` of the chart")
 	flags.StringVar(&s.imageArchive, "image-archive", "", "`file` with the image of both programs; default: its size is not measured")
 	scale := flags.String("scale", "default", "how much is measured: small, default or full")
 	selected := flags.String("rows", "", "`names` of the measurements to make, joined by commas; default: all")
@@ -150,14 +156,14 @@ func (s settings) validate() error {
 	if s.kubeconfig == "" {
 		return errors.New("which cluster? give --kubeconfig")
 	}
-	for _, f := range []struct{ flag, path string }{{"reaper", s.reaper}, {"webhook", s.webhook}} {
+	for _, f := range []struct{ flag, path string }{{"reaper", s.reaper}, {"webhook", s.webhook}, {"helm", s.helm}} {
 		if _, err := exec.LookPath(f.path); err != nil {
 			return fmt.Errorf("--%s: %w", f.flag, err)
 		}
 	}
-	if s.imageArchive != "" {
-		if _, err := os.Stat(s.imageArchive); err != nil {
-			return fmt.Errorf("--image-archive: %w", err)
+	for _, f := range []struct{ flag, path string }{{"chart", s.chart}, {"image-archive", s.imageArchive}} {
+		if _, err := os.Stat(f.path); err != nil && f.path != "" {
+			return fmt.Errorf("--%s: %w", f.flag, err)
 		}
 	}
 	return nil
@@ -183,13 +189,18 @@ func newBench(ctx context.Context, s settings, folder string, sizes sizes, out i
 	if err != nil {
 		return nil, err
 	}
-	return &bench{
+	b := &bench{
 		cluster: c, local: local, sizes: sizes, version: strings.TrimSpace(string(version)), out: out,
 		reaper:   contender{name: "reaper", program: s.reaper, args: []string{"--leader-elect=false"}},
 		loop:     contender{name: loopCommand, program: self, args: []string{loopCommand}},
 		informer: contender{name: informerCommand, program: self, args: []string{informerCommand}},
-		webhook:  s.webhook, imageArchive: s.imageArchive,
-	}, nil
+		webhook:  s.webhook, helm: s.helm, chart: s.chart, imageArchive: s.imageArchive,
+	}
+	reaper, err := b.render(ctx, rights)
+	if err != nil {
+		return nil, err
+	}
+	return b, b.replace(ctx, reaper)
 }
 
 // quieten stops the parts of the cluster that would compete with what is

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // native measures the time from main's exit to the sidecar's SIGTERM of pods that
@@ -56,9 +59,14 @@ func oneByOne(count int) []time.Duration {
 	return list
 }
 
-// compare fails unless each pod that was left to the webhook is, as the API
-// server has taken it, the one that is written by hand.
+// compare fails unless the webhook has tracked the pods of the reaper and of the
+// loop, and has made of each pod that it converts the one that is written by hand.
 func (a act) compare() error {
+	for _, p := range slices.Concat(a.pods[byReaper], a.pods[byLoop]) {
+		if !essential.Tracked(p) {
+			return fmt.Errorf("the webhook has not tracked pod %s", p.Name)
+		}
+	}
 	for i, p := range a.pods[byWebhook] {
 		got, err := specOf(p)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/webhook"
 )
 
@@ -32,12 +33,15 @@ func asConverted(t *testing.T, name string) *corev1.Pod {
 	return patched(t, raw, answer)
 }
 
-// patched is the pod after the patch of the webhook's answer.
+// patched is the pod after the patch of the webhook's answer, if there is one.
 func patched(t *testing.T, raw, answer []byte) *corev1.Pod {
 	t.Helper()
 	operations, err := patchOf(answer)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if operations == nil {
+		operations = []byte("[]")
 	}
 	patch, err := jsonpatch.DecodePatch(operations)
 	if err != nil {
@@ -77,8 +81,15 @@ func TestOnlyConvertedPodsAreMeasured(t *testing.T) {
 			t.Errorf("%s: %v", sentence, err)
 		}
 	}
-	if err := (act{pods: map[stopper][]*corev1.Pod{byReaper: {written}, byKubelet: {written}}}).compare(); err != nil {
+	tracked, untracked := kubeletPod("p", "node", byReaper, "start", time.Second), kubeletPod("q", "node", byLoop, "start", time.Second)
+	tracked.Annotations[essential.TrackedAnnotation] = "main"
+	if err := (act{pods: map[stopper][]*corev1.Pod{byReaper: {tracked}, byLoop: {tracked}, byKubelet: {written}}}).compare(); err != nil {
 		t.Errorf("where nothing is converted: %v", err)
+	}
+	for _, by := range []stopper{byReaper, byLoop} {
+		if err := (act{pods: map[stopper][]*corev1.Pod{by: {tracked, untracked}}}).compare(); err == nil {
+			t.Errorf("%s: a pod that is not tracked is measured", by)
+		}
 	}
 }
 

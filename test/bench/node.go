@@ -25,7 +25,7 @@ type times struct{ completed, stopped, gone time.Time }
 // node is the kubelet of the pods for the API server: it watches them and writes
 // their statuses, but runs nothing.
 type node struct {
-	end func(context.Context, *corev1.Pod) error // writes that a stopped pod has ended; nil: it goes on running
+	end ending // nil: stopped pods keep running
 
 	mu      sync.Mutex
 	seen    map[string]*times
@@ -38,7 +38,7 @@ type node struct {
 const writers = 16
 
 // startNode watches until ctx ends. resourceVersion is where the watch begins.
-func startNode(ctx context.Context, clients kubernetes.Interface, resourceVersion string, end func(context.Context, *corev1.Pod) error) (*node, error) {
+func startNode(ctx context.Context, clients kubernetes.Interface, resourceVersion string, end ending) (*node, error) {
 	watcher, err := watchPods(ctx, clients, namespace, essential.Label, resourceVersion)
 	if err != nil {
 		return nil, fmt.Errorf("watching the node's pods: %w", err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
@@ -133,4 +135,20 @@ func isCompleted(p *corev1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// statusPatch is the request with which a kubelet writes the change of a pod's
+// status.
+func statusPatch(p *corev1.Pod, change func(*corev1.Pod)) ([]byte, error) {
+	changed := p.DeepCopy()
+	change(changed)
+	was, err := json.Marshal(corev1.Pod{Status: p.Status})
+	if err != nil {
+		return nil, err
+	}
+	is, err := json.Marshal(corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: p.UID}, Status: changed.Status})
+	if err != nil {
+		return nil, err
+	}
+	return strategicpatch.CreateTwoWayMergePatch(was, is, corev1.Pod{})
 }

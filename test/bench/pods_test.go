@@ -54,7 +54,6 @@ func stop(t *testing.T, p *corev1.Pod) {
 // A burst does not wait for the verdict: its pods end with what that would write.
 func TestDecidedIsTheVerdictOnEnded(t *testing.T) {
 	stored := pod("p", true, true)
-	stored.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 	done(stored)
 	stop(t, stored)
 	update, want := stored.DeepCopy(), stored.DeepCopy()
@@ -65,8 +64,17 @@ func TestDecidedIsTheVerdictOnEnded(t *testing.T) {
 	}
 	want.Status.ContainerStatuses[1].State.Terminated.FinishedAt = update.Status.ContainerStatuses[1].State.Terminated.FinishedAt
 
+	if diff := cmp.Diff(encoded(t, want), encoded(t, verdictOn(t, stored, update))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// verdictOn is the stored pod after this update of its status, as the webhook
+// leaves it.
+func verdictOn(t *testing.T, stored, update *corev1.Pod) *corev1.Pod {
+	t.Helper()
 	raw := map[*corev1.Pod][]byte{}
-	for _, p := range []*corev1.Pod{stored, update, want} {
+	for _, p := range []*corev1.Pod{stored, update} {
 		var err error
 		if raw[p], err = json.Marshal(p); err != nil {
 			t.Fatal(err)
@@ -78,7 +86,7 @@ func TestDecidedIsTheVerdictOnEnded(t *testing.T) {
 			UID:       "8b1f0f5e-5a5e-4c0f-9f39-0a6d0a3f3a11",
 			Kind:      metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
 			Resource:  metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
-			Namespace: namespace, Name: "p", SubResource: "status", Operation: admissionv1.Update,
+			Namespace: namespace, Name: stored.Name, SubResource: "status", Operation: admissionv1.Update,
 			Object: runtime.RawExtension{Raw: raw[update]}, OldObject: runtime.RawExtension{Raw: raw[stored]},
 		},
 	})
@@ -86,14 +94,12 @@ func TestDecidedIsTheVerdictOnEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := admissionServer()
-	t.Cleanup(server.Close)
+	defer server.Close()
 	answer, err := post(t.Context(), server.Client(), server.URL+webhook.StatusesPath, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(encoded(t, want), encoded(t, patched(t, raw[update], answer))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	return patched(t, raw[update], answer)
 }
 
 func TestOtherPodsAreNotTracked(t *testing.T) {

@@ -68,9 +68,9 @@ func parseAudit(content []byte) (requests, error) {
 	return counts, nil
 }
 
-// quiet is how long nobody may have asked for anything until all is done: events
-// come after the writes that they tell of, and one that failed is sent again
-// after half a second.
+// quiet is the time without a request after which all is done: events come after
+// the writes that they report, and one that failed is sent again after half a
+// second.
 const quiet = 600 * time.Millisecond
 
 // settle waits until nothing is asked any more, and returns what was asked since
@@ -119,27 +119,56 @@ func isWrite(verb, resource string) bool {
 	return resource != "" && !isRead(verb, resource) && !isFollow(verb, resource) && !isEvent(verb, resource)
 }
 
+// requests counts what the reaper and the bare loop ask of the API server for each
+// pod, and takes the rate of whole lives, verdict included: everything that the
+// chart has for the API server is installed.
+func (b *bench) requests(ctx context.Context) (figures []*figure, err error) {
+	i, err := b.install(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer afterwards(ctx, &err, i.uninstall, b.cluster.clear)
+	n := b.sizes.Reaped
+	counts := newRequestFigures()
+	lives := &figure{Row: "requests", Name: fmt.Sprintf("stopped, decided and deleted, %d at once, the chart installed", n), Unit: "pods/s", Baseline: "bare client-go loop", Higher: true}
+	for i := range b.sizes.Rounds {
+		for _, owned := range []bool{true, false} {
+			own, base, err := b.burstBoth(ctx, i, n, owned, b.cluster.endRunning)
+			if err != nil {
+				return nil, err
+			}
+			counts.add(own, base, n, owned)
+			if owned {
+				lives.add(own.reaped, base.reaped)
+			}
+		}
+	}
+	b.say("requests, whole lives/s of reaper and loop: %v", lives.Rounds)
+	return append(counts.figures(), lives), nil
+}
+
 // requestFigures are the requests for each reaped pod.
-type requestFigures struct{ writes, events, unowned, reads, follows *figure }
+type requestFigures struct{ writes, events, unowned, reads, verdicts, follows *figure }
 
 func newRequestFigures() *requestFigures {
 	f := func(name string, reach *float64) *figure {
 		return &figure{Row: "requests", Name: name, Unit: "per reaped pod", Baseline: "bare client-go loop", Absolute: true, Reach: reach}
 	}
 	figures := &requestFigures{
-		writes:  f("writes of anything but events", new(2.0)),
-		events:  f("events, pods of Jobs", new(1.0)),
-		unowned: f("events, pods without an owner", new(1.0)),
-		reads:   f("reads of single objects", new(0.0)),
-		follows: f("lists and watches", nil),
+		writes:   f("writes of anything but events", new(2.0)),
+		events:   f("events, pods of Jobs", new(2.0)), // one about the pod and one about the Job
+		unowned:  f("events, pods without an owner", new(1.0)),
+		reads:    f("reads of single objects", new(0.0)),
+		verdicts: f("verdicts of the webhook", new(1.0)),
+		follows:  f("lists and watches", nil),
 	}
 	figures.follows.Unit = "per process"
 	return figures
 }
 
-func (f *requestFigures) add(own, base requests, pods int, owned bool) {
+func (f *requestFigures) add(own, base burstResult, pods int, owned bool) {
 	per := func(pods int, to *figure, matches func(verb, resource string) bool) {
-		to.add(own.count(matches)/float64(pods), base.count(matches)/float64(pods))
+		to.add(own.requests.count(matches)/float64(pods), base.requests.count(matches)/float64(pods))
 	}
 	events := f.unowned
 	if owned {
@@ -149,8 +178,9 @@ func (f *requestFigures) add(own, base requests, pods int, owned bool) {
 	per(pods, f.writes, isWrite)
 	per(pods, f.reads, isRead)
 	per(1, f.follows, isFollow)
+	f.verdicts.add(own.verdicts/float64(pods), base.verdicts/float64(pods))
 }
 
 func (f *requestFigures) figures() []*figure {
-	return []*figure{f.writes, f.unowned, f.events, f.reads, f.follows}
+	return []*figure{f.writes, f.unowned, f.events, f.reads, f.verdicts, f.follows}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // auditLines are as the API server writes them, shortened.
-const auditLines = `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/bench/pods/a/status","verb":"patch","objectRef":{"resource":"pods","namespace":"bench","name":"a","apiVersion":"v1","subresource":"status"},"responseStatus":{"code":200}}
+const auditLines = `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/bench/pods/a","verb":"patch","objectRef":{"resource":"pods","namespace":"bench","name":"a","apiVersion":"v1"},"responseStatus":{"code":200}}
 {"stage":"ResponseComplete","requestURI":"/api/v1/namespaces/bench/pods/a/status","verb":"patch","objectRef":{"resource":"pods","name":"a","subresource":"status"},"responseStatus":{"code":409}}
 {"stage":"ResponseComplete","requestURI":"/api/v1/namespaces/bench/pods/a","verb":"delete","objectRef":{"resource":"pods","name":"a"}}
 {"stage":"ResponseComplete","requestURI":"/apis/events.k8s.io/v1/namespaces/bench/events","verb":"create","objectRef":{"resource":"events","apiGroup":"events.k8s.io"}}
@@ -19,7 +19,7 @@ const auditLines = `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Meta
 {"stage":"ResponseComplete","requestURI":"/apis","verb":"get"}
 `
 
-var auditCounts = requests{"patch pods/status": 2, "delete pods": 1, "create events": 1, "get pods": 1, "watch pods": 1, "get": 1}
+var auditCounts = requests{"patch pods": 1, "patch pods/status": 1, "delete pods": 1, "create events": 1, "get pods": 1, "watch pods": 1, "get": 1}
 
 func TestTheAuditLogIsReadOnceAndByLines(t *testing.T) {
 	a := audit{path: filepath.Join(t.TempDir(), "audit.log")}
@@ -53,8 +53,10 @@ func TestTheAuditLogIsReadOnceAndByLines(t *testing.T) {
 
 func TestRequestsPerPod(t *testing.T) {
 	f := newRequestFigures()
-	f.add(auditCounts, requests{"patch pods/status": 1, "delete pods": 1, "list pods": 1}, 2, true)
-	f.add(requests{"create events": 6, "get": 9, "patch leases": 2}, requests{"get namespaces": 1}, 2, false)
+	f.add(burstResult{requests: auditCounts, verdicts: 2},
+		burstResult{requests: requests{"patch pods": 1, "delete pods": 1, "list pods": 1}, verdicts: 3}, 2, true)
+	f.add(burstResult{requests: requests{"create events": 6, "get": 9, "patch leases": 2}},
+		burstResult{requests: requests{"get namespaces": 1}}, 2, false)
 	for name, c := range map[string]struct {
 		figure *figure
 		want   []round
@@ -63,6 +65,7 @@ func TestRequestsPerPod(t *testing.T) {
 		"reads, but not of what there is":  {f.reads, []round{{Own: 0.5, Base: 0}, {Own: 0, Base: 0.5}}},
 		"events of pods of Jobs":           {f.events, []round{{Own: 0.5, Base: 0}}},
 		"events of other pods":             {f.unowned, []round{{Own: 3, Base: 0}}},
+		"verdicts":                         {f.verdicts, []round{{Own: 1, Base: 1.5}, {Own: 0, Base: 0}}},
 		"lists and watches, not for a pod": {f.follows, []round{{Own: 1, Base: 1}, {Own: 0, Base: 0}}},
 	} {
 		if diff := cmp.Diff(c.want, c.figure.Rounds); diff != "" {
