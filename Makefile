@@ -110,7 +110,6 @@ bench: setup build $(ARCHIVE) ## Benchmarks on a real API server; BENCH_SCALE=sm
 
 run: build ## Run both programs here against the current kubeconfig (webhook: self-signed, not registered)
 	BIN=$(BIN) test/run.sh
-
 ##@ Images and installation
 
 $(ARCHIVE): # built without any registry
