@@ -10,8 +10,8 @@ import (
 // its deadline (k8s.io/kubernetes/pkg/kubelet, activeDeadlineHandler).
 const DeadlineExceeded = "DeadlineExceeded"
 
-// interruption returns when something other than the reaper began to end the
-// pod: the earliest of its deletion, a disruption and its own deadline. That may
+// interruption returns when something outside the pod's containers began to end
+// it: the earliest of its deletion, a disruption and its own deadline. That may
 // be in the future. It returns nil if there is no such thing, and the zero time if
 // the begin is unknown and so may precede the end of every container.
 //
@@ -30,9 +30,8 @@ func interruption(pod *corev1.Pod) (begin *time.Time) {
 		}
 		earliest(t.Add(-time.Duration(grace) * time.Second))
 	}
-	// A lowered deadline is the reaper's. It compared the user's with the
-	// container's end when it lowered that.
-	if s, start := pod.Spec.ActiveDeadlineSeconds, pod.Status.StartTime; s != nil && start != nil && !Stopped(pod) {
+	// After a stop, the deadline is the reaper's: its record decides then.
+	if s, start := pod.Spec.ActiveDeadlineSeconds, pod.Status.StartTime; s != nil && start != nil {
 		earliest(start.Add(time.Duration(*s) * time.Second))
 	}
 	c := Condition(pod, corev1.DisruptionTarget)
