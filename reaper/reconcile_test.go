@@ -334,6 +334,23 @@ func TestRefusedWrites(t *testing.T) {
 	}
 }
 
+// Who reads the pod's events can do something about a quota that refuses its stop.
+func TestARefusedStopIsToldOnce(t *testing.T) {
+	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
+	s.refusal = apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New("exceeded quota: small"))
+	for range 2 {
+		if _, err := s.reconcile(t); err == nil {
+			t.Error("the stop is not tried again")
+		}
+	}
+	if event := s.nextEvent(); !strings.HasPrefix(event, "Warning StopRefused ") || !strings.Contains(event, "exceeded quota: small") {
+		t.Errorf("got event %q", event)
+	}
+	if event := s.nextEvent(); event != "" {
+		t.Errorf("told again: %s", event)
+	}
+}
+
 // Each action is counted and told when it was carried out, and counted as
 // failed, under its name, when it was refused.
 func TestActionsAreCountedAndTold(t *testing.T) {

@@ -166,9 +166,13 @@ func TestVerdicts(t *testing.T) {
 			want: answer{result: kept}},
 		"it was Failed before, without a reason of ours": {main: 0, proxy: 1, changes: []change{
 			func(stored, _ *corev1.Pod) { stored.Status.Phase = corev1.PodFailed }}},
-		"Succeeded is the kubelet's own":     {main: 0, proxy: 0, changes: []change{func(_, written *corev1.Pod) { written.Status.Phase = corev1.PodSucceeded }}},
-		"a pod that runs":                    {main: 0, proxy: 1, changes: []change{func(_, written *corev1.Pod) { written.Status.Phase = corev1.PodRunning }}},
-		"a pod that is not tracked":          {main: 0, proxy: 1, changes: []change{func(stored, _ *corev1.Pod) { delete(stored.Annotations, essential.TrackedAnnotation) }}},
+		"Succeeded is the kubelet's own": {main: 0, proxy: 0, changes: []change{func(_, written *corev1.Pod) { written.Status.Phase = corev1.PodSucceeded }}},
+		"a pod that runs":                {main: 0, proxy: 1, changes: []change{func(_, written *corev1.Pod) { written.Status.Phase = corev1.PodRunning }}},
+		"a pod that is not tracked":      {main: 0, proxy: 1, changes: []change{func(stored, _ *corev1.Pod) { delete(stored.Annotations, essential.TrackedAnnotation) }}},
+		"a pod that is not tracked, repeated over Succeeded": {main: 0, proxy: 1, changes: []change{func(stored, _ *corev1.Pod) {
+			delete(stored.Annotations, essential.TrackedAnnotation)
+			stored.Status.Phase = corev1.PodSucceeded
+		}}},
 		"a pod whose label the user removed": {main: 0, proxy: 1, changes: []change{func(stored, _ *corev1.Pod) { stored.Labels = nil }}},
 		"annotations of the write do not count": {main: 0, proxy: 1, changes: []change{func(stored, written *corev1.Pod) {
 			delete(stored.Annotations, essential.TrackedAnnotation)
