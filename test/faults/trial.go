@@ -287,10 +287,17 @@ func (t *trial) inject(ctx context.Context) {
 	}
 }
 
+// forgetting is after how much time of quiet a Job without a pod was forgotten. A
+// Job controller whose watch is late (the API server was restarted) does not count
+// the creation of a pod that is being deleted when it first sees it, and waits for
+// that for ever (k8s.io/kubernetes/pkg/controller/job, addPod). Its back-off is
+// shorter here.
+const forgetting = 2 * time.Minute
+
 // awaitQuiet waits until all works have come to their end. If they do not, the
 // judge says which.
 func (t *trial) awaitQuiet(ctx context.Context) {
-	begin, told := time.Now(), time.Now()
+	begin, told, reminded := time.Now(), time.Now(), false
 	t.say("no more faults, no more Jobs: waiting until all is quiet")
 	_ = kube.Await(ctx, t.patience, func(ctx context.Context) (bool, string) {
 		jobs, pods, err := t.present(ctx)
@@ -301,6 +308,13 @@ func (t *trial) awaitQuiet(ctx context.Context) {
 		if time.Since(told) > 15*time.Second {
 			told = time.Now()
 			t.say("%d Jobs are unfinished, %d pods are to go", unfinished, going)
+		}
+		if unfinished > 0 && going == 0 && !reminded && time.Since(begin) > forgetting {
+			reminded = true
+			t.say("the Job controller has forgotten %d Jobs: restarting it", unfinished)
+			if err := t.cluster.Part("restart", "kube-controller-manager"); err != nil {
+				t.say("the Job controller could not be restarted: %v", err)
+			}
 		}
 		return unfinished == 0 && going == 0, ""
 	})
