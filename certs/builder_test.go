@@ -42,6 +42,12 @@ func (b *certBuilder) ip(address string) *certBuilder {
 	return b
 }
 
+// client makes it one that a client may present.
+func (b *certBuilder) client() *certBuilder {
+	b.template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	return b
+}
+
 // pair is a certificate with its key, both PEM.
 type pair struct{ cert, key []byte }
 

@@ -20,20 +20,20 @@ const (
 // or a name that the certificate does not cover. An empty dnsName is not
 // checked. Who signed the certificate is the client's to judge.
 func Check(certPEM, keyPEM []byte, dnsName string, now time.Time) error {
-	leaf, err := parse(certPEM, keyPEM)
+	pair, err := parse(certPEM, keyPEM)
 	if err != nil {
 		return err
 	}
-	return judge(leaf, dnsName, now)
+	return judge(pair.Leaf, dnsName, now)
 }
 
-// parse returns the certificate that the pair would present.
-func parse(certPEM, keyPEM []byte) (*x509.Certificate, error) {
+// parse returns the pair, its leaf included.
+func parse(certPEM, keyPEM []byte) (*tls.Certificate, error) {
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("loading %s with %s: %w", certFile, keyFile, err)
 	}
-	return pair.Leaf, nil
+	return &pair, nil
 }
 
 func judge(leaf *x509.Certificate, dnsName string, now time.Time) error {

@@ -7,9 +7,7 @@ import (
 )
 
 // newMetrics registers the Source's metrics and returns the one it counts:
-// failed loads. certwatcher's own counters live in controller-runtime's global
-// registry, which the webhook does not serve, and say nothing before there is a
-// certwatcher.
+// failed loads.
 func newMetrics(registerer prometheus.Registerer, leaf func() *x509.Certificate) (failures prometheus.Counter) {
 	failures = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "essential_containers_certificate_load_failures_total",

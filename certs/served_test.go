@@ -41,22 +41,21 @@ type served struct {
 // serve starts a Source on an empty volume; the setup, if any, fills it first.
 func serve(t *testing.T, setup func(volume)) *served {
 	t.Helper()
-	return serveRechecking(t, 5*time.Millisecond, setup)
+	return serveWith(t, Options{}, setup)
 }
 
-// serveRechecking is serve with the time between readings of the files.
-func serveRechecking(t *testing.T, recheck time.Duration, setup func(volume)) *served {
+// serveWith is serve with options of its own.
+func serveWith(t *testing.T, opts Options, setup func(volume)) *served {
 	t.Helper()
 	s := &served{t: t, volume: newVolume(t), registry: prometheus.NewRegistry()}
 	s.now.Store(&now)
 	if setup != nil {
 		setup(s.volume)
 	}
-	s.Source = NewSource(Options{
-		Dir: s.volume.dir, DNSName: service, Registerer: s.registry,
-		Clock: func() time.Time { return *s.now.Load() },
-	})
-	s.retry, s.recheck = 5*time.Millisecond, recheck
+	opts.Dir, opts.DNSName, opts.Registerer = s.volume.dir, service, s.registry
+	opts.Clock = func() time.Time { return *s.now.Load() }
+	s.Source = NewSource(opts)
+	s.retry, s.recheck = 5*time.Millisecond, 5*time.Millisecond
 
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", s.TLSConfig())
 	if err != nil {

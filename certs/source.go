@@ -22,15 +22,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 const (
 	// retryInterval is the time between attempts to load a first pair.
 	retryInterval = time.Second
-	// recheckInterval is the time between readings once a pair is loaded. File
-	// events make a reload immediate; this is for the ones that get lost.
+	// recheckInterval is the time between readings once a pair is loaded. A new
+	// certificate comes long before the old one expires, and file events need an
+	// inotify instance, of which a node may have none left.
 	recheckInterval = 10 * time.Second
 )
 
@@ -41,6 +41,10 @@ type Options struct {
 	// DNSName is what the API server calls the webhook (SERVICE.NAMESPACE.svc):
 	// the certificate must cover it. Empty: not checked.
 	DNSName string
+	// ClientCAFile, if not empty, holds PEM certificates: a client has to present
+	// a certificate that one of them has signed. It is read at each handshake, so
+	// that it may be replaced.
+	ClientCAFile string
 	// Clock is what validity is judged by. Nil: time.Now.
 	Clock func() time.Time
 	// Registerer takes the Source's metrics; it must not know those of another
@@ -57,8 +61,8 @@ type Source struct {
 	failures          prometheus.Counter
 
 	mu      sync.RWMutex
-	watcher *certwatcher.CertWatcher // nil until a first pair is loaded
-	problem error                    // of the latest reading; nil: it gave a pair
+	serving *tls.Certificate // nil until a first pair is loaded
+	problem error            // of the latest reading; nil: it gave a pair
 }
 
 // NewSource returns a Source that has no certificate before [Source.Start] has
@@ -79,13 +83,15 @@ func NewSource(opts Options) *Source {
 	return s
 }
 
-// TLSConfig returns a server's TLS options: TLS 1.2 or newer, HTTP/2 or 1.1,
-// and at each handshake the certificate that is loaded by then. As long as
-// there is none, handshakes fail with the reason.
+// TLSConfig returns a server's TLS options: TLS 1.2 or newer, HTTP/1.1, which
+// is all that API servers speak to webhooks, and at each handshake the certificate
+// that is loaded by then. As long as there is none, handshakes fail with the
+// reason.
 func (s *Source) TLSConfig() *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"},
+		NextProtos: []string{"http/1.1"},
+		Time:       s.opts.Clock,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			cert, problem := s.current()
 			if cert == nil {
@@ -94,6 +100,18 @@ func (s *Source) TLSConfig() *tls.Config {
 			return cert, nil
 		},
 	}
+	if s.opts.ClientCAFile != "" {
+		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			pool, err := readPool(s.opts.ClientCAFile)
+			if err != nil {
+				return nil, fmt.Errorf("reading the client CA: %w", err)
+			}
+			demanding := config.Clone()
+			demanding.ClientAuth, demanding.ClientCAs = tls.RequireAndVerifyClientCert, pool
+			return demanding, nil
+		}
+	}
+	return config
 }
 
 // Check is a readiness check: it fails as long as no certificate is loaded, and
@@ -124,27 +142,11 @@ func (s *Source) Start(ctx context.Context) error {
 	}) != nil {
 		return nil // ctx was done first
 	}
-	var watch sync.WaitGroup
-	watch.Go(func() { s.watch(ctx) })
-	defer watch.Wait()
 	_ = wait.PollUntilContextCancel(ctx, s.recheck, false, func(ctx context.Context) (bool, error) {
 		s.reload(ctx)
 		return false, nil
 	})
 	return nil
-}
-
-// watch reloads the pair at once when its files change. A file that is gone at
-// the wrong moment costs certwatcher its watch, or ends it: it is started again.
-func (s *Source) watch(ctx context.Context) {
-	var last string
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		err := s.watcher.Start(ctx)
-		if err != nil && ctx.Err() == nil && err.Error() != last {
-			last = err.Error()
-			log.FromContext(ctx).Error(err, "Watching the serving certificate's files failed", "readEvery", s.recheck)
-		}
-	}, s.retry)
 }
 
 // reload reads the files once and reports whether they gave a pair.
@@ -174,11 +176,7 @@ func (s *Source) reload(ctx context.Context) bool {
 func (s *Source) current() (*tls.Certificate, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.watcher == nil {
-		return nil, s.problem
-	}
-	cert, _ := s.watcher.GetCertificate(nil) // never fails, and never nil after New
-	return cert, s.problem
+	return s.serving, s.problem
 }
 
 func (s *Source) leaf() *x509.Certificate {

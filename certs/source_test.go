@@ -76,17 +76,6 @@ func TestSourceServesTheRenewedCertificate(t *testing.T) {
 	s.awaitCheck("")
 }
 
-func TestSourceReloadsOnFileEvents(t *testing.T) {
-	first, renewed := cert().build(t), cert().build(t)
-	s := serveRechecking(t, time.Hour, func(v volume) { v.publish(first) })
-	s.await("the first certificate", func() error { return s.presents(first) })
-
-	s.await("the renewed certificate", func() error {
-		s.volume.publish(renewed) // again each time: the watch begins some time after the first load
-		return s.presents(renewed)
-	})
-}
-
 func TestSourceKeepsServingWhenItsFilesBreak(t *testing.T) {
 	for name, breakFiles := range map[string]struct {
 		do   func(t *testing.T, v volume, p pair)
@@ -151,9 +140,11 @@ func TestSourceNegotiates(t *testing.T) {
 			client: &tls.Config{MaxVersion: tls.VersionTLS12}, version: tls.VersionTLS12},
 		"TLS 1.3 is preferred": {
 			client: &tls.Config{}, version: tls.VersionTLS13},
-		"HTTP/2 is preferred": {
-			client:  &tls.Config{NextProtos: []string{"http/1.1", "h2"}},
-			version: tls.VersionTLS13, protocol: "h2"},
+		"HTTP/2 is not spoken": {
+			client: &tls.Config{NextProtos: []string{"h2"}}},
+		"HTTP/1.1 is chosen": {
+			client:  &tls.Config{NextProtos: []string{"h2", "http/1.1"}},
+			version: tls.VersionTLS13, protocol: "http/1.1"},
 		"HTTP/1.1 is spoken": {
 			client:  &tls.Config{NextProtos: []string{"http/1.1"}},
 			version: tls.VersionTLS13, protocol: "http/1.1"},
@@ -167,6 +158,46 @@ func TestSourceNegotiates(t *testing.T) {
 				t.Errorf("negotiated %s and %q", tls.VersionName(state.Version), state.NegotiatedProtocol)
 			}
 		})
+	}
+}
+
+// Who has no certificate of the client CA is refused, also when that is replaced.
+func TestSourceDemandsAClientCertificate(t *testing.T) {
+	own, ca, other := cert().build(t), cert().client().build(t), cert().client().build(t)
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	s := serveWith(t, Options{ClientCAFile: file}, func(v volume) { v.publish(own) })
+	s.await("the certificate", func() error { _, problem := s.current(); return problem })
+	for _, step := range []struct {
+		sentence string
+		trusted  []byte // content of the file
+		presents *pair
+		refused  bool
+	}{
+		{"the file is missing", nil, &ca, true},
+		{"the file has no certificate", []byte("none"), &ca, true},
+		{"a trusted certificate", ca.cert, &ca, false},
+		{"no certificate", ca.cert, nil, true},
+		{"a certificate of somebody else", ca.cert, &other, true},
+		{"another CA is trusted by now", other.cert, &other, false},
+		{"and the first one is no more", other.cert, &ca, true},
+	} {
+		if step.trusted != nil {
+			if err := os.WriteFile(file, step.trusted, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client := &tls.Config{MaxVersion: tls.VersionTLS12} // in which a refusal ends the handshake
+		if step.presents != nil {
+			presented, err := tls.X509KeyPair(step.presents.cert, step.presents.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Whatever issuers the server names: it must judge by itself.
+			client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &presented, nil }
+		}
+		if _, err := s.dial(client); (err != nil) != step.refused {
+			t.Errorf("%s: %v", step.sentence, err)
+		}
 	}
 }
 

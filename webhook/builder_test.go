@@ -50,6 +50,17 @@ func (b *podBuilder) annotated(key, value string) *podBuilder {
 	return b.annotate(merged)
 }
 
+// elements gives the pod a field that nobody reads, of so many elements.
+func (b *podBuilder) elements(n int) *podBuilder {
+	b.spec["elements"] = make([]int, n)
+	return b
+}
+
+func (b *podBuilder) deadline(seconds int) *podBuilder {
+	b.spec["activeDeadlineSeconds"] = seconds
+	return b
+}
+
 func (b *podBuilder) init(containers ...string) *podBuilder {
 	b.spec["initContainers"] = named(containers)
 	return b

@@ -9,6 +9,7 @@ package webhook
 import (
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -33,6 +34,7 @@ const maxText = 1024
 type endpoint struct {
 	resource    string                  // value of the metrics' label
 	kinds       []kind                  // all others are refused
+	objects     int64                   // in a review: the old one too, or not
 	subResource string                  // in which there is something to decide
 	operations  []admissionv1.Operation // likewise
 	decide      func(*request, essential.Policies) answer
@@ -44,6 +46,7 @@ var endpoints = map[string]*endpoint{
 	PodsPath: {
 		resource:   "pods",
 		kinds:      podKinds,
+		objects:    1,
 		operations: []admissionv1.Operation{admissionv1.Create},
 		decide:     func(r *request, defaults essential.Policies) answer { return mutate(r.Object, defaults) },
 		untouched:  untracked,
@@ -52,6 +55,7 @@ var endpoints = map[string]*endpoint{
 	StatusesPath: {
 		resource:    "pods/status",
 		kinds:       podKinds,
+		objects:     2,
 		subResource: "status",
 		operations:  []admissionv1.Operation{admissionv1.Update},
 		decide:      decideStatus,
@@ -61,6 +65,7 @@ var endpoints = map[string]*endpoint{
 	WorkloadsPath: {
 		resource:   "workloads",
 		kinds:      workloadKinds,
+		objects:    2,
 		operations: []admissionv1.Operation{admissionv1.Create, admissionv1.Update},
 		decide: func(r *request, defaults essential.Policies) answer {
 			return validate(r.kind, r.Object, r.OldObject, defaults)
@@ -81,10 +86,11 @@ var endpoints = map[string]*endpoint{
 // with registerer, once: it panics if they already are.
 func NewHandlers(registerer prometheus.Registerer, defaults essential.Policies) map[string]http.Handler {
 	metrics := newMetrics(registerer)
+	turns := newTurns()
 	handlers := make(map[string]http.Handler, len(endpoints))
 	for path, e := range endpoints {
 		metrics.start(e.resource, e.results)
-		handlers[path] = &handler{endpoint: e, defaults: defaults, metrics: metrics}
+		handlers[path] = &handler{endpoint: e, defaults: defaults, metrics: metrics, turns: turns}
 	}
 	return handlers
 }
@@ -93,6 +99,7 @@ type handler struct {
 	*endpoint
 	defaults essential.Policies
 	metrics  *metrics
+	turns    *turns
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -102,7 +109,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// net/http recovers too, but then drops the connection without an answer,
 		// which the API server reports as a fault of the network.
 		if cause := recover(); cause != nil {
-			h.fail(w, r, fmt.Errorf("panic: %s", shorten(fmt.Sprint(cause))))
+			h.fail(w, r, fmt.Errorf("panic: %s", shorten(fmt.Sprint(cause))), "stack", string(debug.Stack()))
 		}
 		h.metrics.observe(h.resource, result, time.Since(start))
 	}()
@@ -110,11 +117,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) admit(w http.ResponseWriter, r *http.Request) outcome {
-	request, refused := h.readRequest(w, r)
+	request, refused, release := h.readRequest(w, r)
+	defer release()
 	if refused != nil {
 		logr.FromContextOrDiscard(r.Context()).Info("Refused a request that is no review of its path's objects",
 			"resource", h.resource, "reason", refused.reason, "status", refused.status, "remoteAddress", r.RemoteAddr)
 		http.Error(w, refused.reason, refused.status)
+		if refused == busy {
+			return failed
+		}
 		return malformed
 	}
 	result, v := h.untouched, answer{}
@@ -164,8 +175,8 @@ func log(r *http.Request, request *request, result outcome, v *answer) {
 	}
 }
 
-func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, err error) {
-	logr.FromContextOrDiscard(r.Context()).Error(err, "Admission failed", "resource", e.resource)
+func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, err error, details ...any) {
+	logr.FromContextOrDiscard(r.Context()).Error(err, "Admission failed", append(details, "resource", e.resource)...)
 	http.Error(w, "internal error", http.StatusInternalServerError)
 }
 

@@ -63,8 +63,8 @@ func TestHandlerAnswers(t *testing.T) {
 		},
 		"a wrong policy is denied, and the warnings come with it": {
 			review: aReview(aPod("main", "proxy").label("main").
-				annotated(essential.RetentionAnnotation, "1d").annotated("essential-containers/retantion", "1h")),
-			want: rejected(`metadata.annotations[essential-containers/retention]: Invalid value: "1d": must be a duration such as 90s, 10m or 1h30m, or Forever`,
+				annotated(essential.RetentionAnnotation, "1w").annotated("essential-containers/retantion", "1h")),
+			want: rejected(`metadata.annotations[essential-containers/retention]: Invalid value: "1w": must be a duration such as 90s, 1h30m or 2d, or Forever`,
 				`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`),
 			counts: "pods denied",
 		},
@@ -221,6 +221,7 @@ func TestHandlerAnswersAfterAPanic(t *testing.T) {
 			var logs logLines
 			request := httptest.NewRequest(http.MethodPost, path, panicking{})
 			request.Header.Set("Content-Type", "application/json")
+			request.ContentLength = 1
 			recorder := httptest.NewRecorder()
 			NewHandlers(registry, essential.DefaultPolicies())[path].ServeHTTP(recorder, request.WithContext(logr.NewContext(t.Context(), logs.logger())))
 
@@ -233,7 +234,7 @@ func TestHandlerAnswersAfterAPanic(t *testing.T) {
 			if got := counted(t, registry)[resource+" failed"]; got != 1 {
 				t.Errorf("counted as failed: %v, want 1", got)
 			}
-			for _, want := range []string{"a bug", `"resource"="` + resource + `"`} {
+			for _, want := range []string{"a bug", "panicking.Read", `"resource"="` + resource + `"`} {
 				if got := logs.from(0); !strings.Contains(got, want) {
 					t.Errorf("log %q lacks %s", got, want)
 				}

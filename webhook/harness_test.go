@@ -37,6 +37,7 @@ func jobPod(t testing.TB) string {
 type testServer struct {
 	*httptest.Server
 	registry *prometheus.Registry
+	turns    *turns
 }
 
 func serveHandlers(t *testing.T) (*testServer, *logLines) {
@@ -49,10 +50,11 @@ func serveHandlersWith(t *testing.T, defaults essential.Policies) (*testServer, 
 	logs := &logLines{}
 	registry := prometheus.NewRegistry()
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = newServer(logr.NewContext(t.Context(), logs.logger()), NewHandlers(registry, defaults))
+	handlers := NewHandlers(registry, defaults)
+	server.Config = newServer(logr.NewContext(t.Context(), logs.logger()), handlers)
 	server.Start()
 	t.Cleanup(server.Close)
-	return &testServer{Server: server, registry: registry}, logs
+	return &testServer{Server: server, registry: registry, turns: handlers[PodsPath].(*handler).turns}, logs
 }
 
 // post sends a review.

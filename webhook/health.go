@@ -55,6 +55,21 @@ func (c *readiness) shutDown() {
 	c.shuttingDown = true
 }
 
+// lastAnswers has each connection end with its next answer once the shutdown has
+// begun: API servers keep connections, and a request that one sends at the moment
+// at which the server closes them would be lost.
+func (c *readiness) lastAnswers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		last := c.shuttingDown
+		c.mu.Unlock()
+		if last {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // ok answers that the process lives.
 func ok(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "ok\n")

@@ -1,10 +1,9 @@
 package webhook
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -18,14 +17,9 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
-const (
-	// maxBody bounds a request. The API server takes objects of up to 3 MiB, and
-	// a review holds two.
-	maxBody = 8 << 20
-
-	// presize bounds what is set aside on the word of a Content-Length.
-	presize = 64 << 10
-)
+// maxObject bounds an object of a review, and what comes with it: the API server
+// takes requests of up to 3 MiB, and stores no more than half of that.
+const maxObject = 3 << 20
 
 var reviewType = metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"}
 
@@ -61,39 +55,50 @@ func refuse(status int, format string, args ...any) *refusal {
 	return &refusal{status: status, reason: shorten(fmt.Sprintf(format, args...))}
 }
 
-// readRequest returns the review's request, or why there is none.
-func (e *endpoint) readRequest(w http.ResponseWriter, r *http.Request) (*request, *refusal) {
+// readRequest returns the review's request, or why there is none. What that takes
+// of the memory is given back by release, when the answer is written.
+func (h *handler) readRequest(w http.ResponseWriter, r *http.Request) (q *request, refused *refusal, release func()) {
+	nothing := func() {}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return nil, refuse(http.StatusMethodNotAllowed, "method must be POST")
+		return nil, refuse(http.StatusMethodNotAllowed, "method must be POST"), nothing
 	}
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
-		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
+		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Type must be application/json"), nothing
 	}
-	body, refused := readBody(w, r)
-	if refused != nil {
-		return nil, refused
+	switch most := h.objects * maxObject; {
+	case r.ContentLength < 0:
+		return nil, refuse(http.StatusLengthRequired, "the request must have a Content-Length"), nothing
+	case r.ContentLength > most:
+		return nil, refuse(http.StatusRequestEntityTooLarge, "the body must not exceed %d bytes", most), nothing
+	}
+	releaseBody, err := h.turns.body(r.Context(), r.ContentLength)
+	if err != nil {
+		return nil, busy, nothing
+	}
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		return nil, refuse(http.StatusBadRequest, "reading the body: %v", err), releaseBody
+	}
+	n := elements(body, maxElements)
+	if n > maxElements {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "the body must not have more than %d elements", maxElements), releaseBody
+	}
+	releaseDecoded, err := h.turns.decode(r.Context(), n)
+	release = func() { releaseDecoded(); releaseBody() }
+	if err != nil {
+		return nil, busy, release
 	}
 	var review review
 	if err := utiljson.Unmarshal(body, &review); err != nil {
-		return nil, refuse(http.StatusBadRequest, "decoding the AdmissionReview: %v", err)
+		return nil, refuse(http.StatusBadRequest, "decoding the AdmissionReview: %v", err), release
 	}
-	return review.Request, e.check(&review)
+	return review.Request, h.check(&review), release
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
-	var body bytes.Buffer
-	body.Grow(int(min(max(r.ContentLength, 0), presize)) + bytes.MinRead)
-	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, refuse(http.StatusRequestEntityTooLarge, "the body must not exceed %d bytes", tooLarge.Limit)
-	case err != nil:
-		return nil, refuse(http.StatusBadRequest, "reading the body: %v", err)
-	}
-	return body.Bytes(), nil
-}
+// busy is the refusal of a review whose turn did not come. The API server treats
+// it as a webhook that cannot be reached.
+var busy = refuse(http.StatusServiceUnavailable, "too many large reviews at a time: try again")
 
 // check refuses a review that asks about something else, and finds the kind of
 // the object.

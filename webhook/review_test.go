@@ -3,6 +3,7 @@ package webhook
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -105,7 +106,10 @@ func TestHandlerRefusesWhatIsNoReviewOfItsPathsObjects(t *testing.T) {
 					strings.Repeat(`{"spec":{"template":`, 10_000)+"{}"+strings.Repeat("}}", 10_000), 1),
 				status: 400, text: "decoding the AdmissionReview: invalid character '{' exceeded max depth"},
 			"10 MiB of junk": {
-				body: strings.Repeat(secret+"####", 1<<20), status: 413, text: "the body must not exceed 8388608 bytes"},
+				body: strings.Repeat(secret+"####", 1<<20), status: 413, text: "the body must not exceed "},
+			"more elements than memory is set aside for": {
+				body:   strings.Replace(with("object", "@"), `"@"`, `{"spec":{"containers":[{}`+strings.Repeat(",{}", maxElements)+`]}}`, 1),
+				status: 413, text: fmt.Sprintf("the body must not have more than %d elements", maxElements)},
 			"another content type": {
 				contentType: "text/plain", body: whole, status: 415, text: "Content-Type must be application/json"},
 			"no content type": {

@@ -20,8 +20,8 @@ import (
 const drainTimeout = 10 * time.Second
 
 // Run serves admission, health and metrics until ctx is done: then it is no
-// longer ready at once, goes on serving for opts.ShutdownDelay, finishes the
-// requests under way and returns nil. It returns an error for options that are
+// longer ready at once, goes on serving for opts.ShutdownDelay, each connection
+// once more, finishes the requests under way and returns nil. It returns an error for options that are
 // not valid, an address that cannot be bound, and a server that fails.
 //
 // It logs to the logger of ctx.
@@ -42,11 +42,12 @@ func serve(ctx context.Context, opts Options, l listeners, after func(time.Durat
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	source := certs.NewSource(certs.Options{Dir: opts.CertDir, DNSName: opts.DNSName, Registerer: registry})
+	source := certs.NewSource(certs.Options{Dir: opts.CertDir, DNSName: opts.DNSName, ClientCAFile: opts.ClientCAFile, Registerer: registry})
 	ready := &readiness{certificate: source.Check}
 
 	admission := newServer(ctx, NewHandlers(registry, opts.Defaults))
 	admission.TLSConfig = source.TLSConfig()
+	admission.Handler = ready.lastAnswers(admission.Handler)
 	health := newServer(ctx, map[string]http.Handler{"/healthz": http.HandlerFunc(ok), "/readyz": ready})
 	metrics := newServer(ctx, map[string]http.Handler{"/metrics": promhttp.HandlerFor(registry, promhttp.HandlerOpts{})})
 

@@ -25,8 +25,8 @@ func TestRunServesAdmissionHealthAndMetrics(t *testing.T) {
 	w := startWebhook(t, writeCertificate(t, t.TempDir(), dnsName))
 	w.await(t, "/readyz", http.StatusOK, "ok\n")
 
-	if protocol := w.admitGood(t); protocol != "HTTP/2.0" {
-		t.Errorf("answered over %s, want HTTP/2.0", protocol)
+	if response := w.admitGood(t); response.Proto != "HTTP/1.1" || response.Close {
+		t.Errorf("answered over %s, and the connection is closed: %v", response.Proto, response.Close)
 	}
 	if status, text := w.get(t, "/healthz"); status != http.StatusOK || text != "ok\n" {
 		t.Errorf("/healthz: %d %q", status, text)
@@ -82,7 +82,9 @@ func TestRunServesDuringTheShutdownDelayAndFinishesWhatIsUnderWay(t *testing.T) 
 	if status, text := w.get(t, "/readyz"); status != http.StatusServiceUnavailable || text != "not ready: shutting down\n" {
 		t.Errorf("/readyz during the shutdown: %d %q", status, text)
 	}
-	w.admitGood(t)
+	if response := w.admitGood(t); !response.Close {
+		t.Error("the connection may be used again during the shutdown")
+	}
 
 	// A request that is being read at the end of the delay, and sent whole once
 	// no other is accepted.
@@ -92,7 +94,7 @@ func TestRunServesDuringTheShutdownDelayAndFinishesWhatIsUnderWay(t *testing.T) 
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(reading) }})
 	answer := make(chan string, 1)
 	go func() {
-		text, _, err := w.admit(ctx, PodsPath, body)
+		text, _, err := w.admit(ctx, PodsPath, body, len(review))
 		answer <- fmt.Sprint(text, err)
 	}()
 	<-reading

@@ -105,37 +105,39 @@ func (w *runningWebhook) await(t *testing.T, path string, status int, words ...s
 }
 
 // admit asks the admission server as the API server does: by the DNS name, and
-// trusting only what is in the directory of the certificate. It returns the
-// answer and the protocol that it came over.
-func (w *runningWebhook) admit(ctx context.Context, path string, review io.Reader) (body, protocol string, err error) {
+// trusting only what is in the directory of the certificate. The review has this
+// length. It returns the answer, and the response that it came with.
+func (w *runningWebhook) admit(ctx context.Context, path string, review io.Reader, length int) (body string, response *http.Response, err error) {
 	authority, err := os.ReadFile(filepath.Join(w.options.CertDir, "tls.crt"))
 	if err != nil {
-		return "", "", err
+		return "", nil, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
 	client := &http.Client{Transport: &http.Transport{
-		ForceAttemptHTTP2: true, DisableKeepAlives: true, ExpectContinueTimeout: patience,
+		ForceAttemptHTTP2: true, ExpectContinueTimeout: patience,
 		TLSClientConfig: &tls.Config{ServerName: dnsName, RootCAs: roots},
 	}}
+	defer client.CloseIdleConnections()
 	url := "https://" + w.listeners.admission.Addr().String() + path
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, review)
 	if err != nil {
-		return "", "", err
+		return "", nil, err
 	}
+	request.ContentLength = int64(length)
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Expect", "100-continue") // tells when the handler reads
-	response, err := client.Do(request)
+	response, err = client.Do(request)
 	if err != nil {
-		return "", "", err
+		return "", nil, err
 	}
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
-	return string(content), response.Proto, err
+	return string(content), response, err
 }
 
 // admitGood asks about a pod and about a Job that must be admitted.
-func (w *runningWebhook) admitGood(t *testing.T) (protocol string) {
+func (w *runningWebhook) admitGood(t *testing.T) (response *http.Response) {
 	t.Helper()
 	good := aPod("main", "proxy").label("main")
 	for path, review := range map[string]*reviewBuilder{
@@ -143,14 +145,15 @@ func (w *runningWebhook) admitGood(t *testing.T) (protocol string) {
 	} {
 		var body string
 		var err error
-		if body, protocol, err = w.admit(t.Context(), path, strings.NewReader(review.body())); err != nil {
+		text := review.body()
+		if body, response, err = w.admit(t.Context(), path, strings.NewReader(text), len(text)); err != nil {
 			t.Fatal(err)
 		}
 		if !decodeResponse(t, []byte(body)).Allowed {
 			t.Errorf("%s: denied: %s", path, body)
 		}
 	}
-	return protocol
+	return response
 }
 
 // eventually repeats the check until it succeeds.

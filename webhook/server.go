@@ -63,8 +63,11 @@ func newServer(ctx context.Context, handlers map[string]http.Handler) *http.Serv
 	for path, handler := range handlers {
 		mux.Handle(path, handler)
 	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	return &http.Server{
 		Handler:           mux,
+		Protocols:         protocols,
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ErrorLog:          slog.NewLogLogger(logr.ToSlogHandler(logr.FromContextOrDiscard(ctx)), slog.LevelInfo),
 		ReadHeaderTimeout: requestTimeout,

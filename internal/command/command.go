@@ -61,6 +61,9 @@ func (c Command) Execute(ctx context.Context, args []string, stdout io.Writer) e
 	logger := zap.New(zap.UseFlagOptions(&logging))
 	log.SetLogger(logger) // for the libraries that do not take it from the context
 	logger.Info("Starting", "program", c.Name, "version", c.Version)
+	if err := limitMemory(); err != nil {
+		return err
+	}
 	if *profiles != "" {
 		server, err := serveProfiles(*profiles, logger)
 		if err != nil {
