@@ -15,6 +15,13 @@ import (
 // there are kinds of workloads, not as there are pods.
 const maxAnnotationSets = 1000
 
+// maxAnnotation bounds what is kept of an annotation. No value that can be read is
+// longer, and what remains of one that cannot be read cannot either.
+const maxAnnotation = 512
+
+// readAnnotations are those of a tracked pod that the reaper reads.
+var readAnnotations = slices.Concat(essential.OwnAnnotations, essential.PolicyAnnotations, []string{corev1.MirrorPodAnnotationKey, helmHook})
+
 // annotationSets are the annotations that cached pods have in common. A map of
 // one entry takes more memory than all else that is kept of a waiting pod's
 // metadata, and most pods have the same. Its zero value is ready.
@@ -24,45 +31,54 @@ type annotationSets struct {
 }
 
 // trim returns those of the annotations that the reaper reads, in a map that
-// nobody may change.
+// nobody may change. Of a pod that is not tracked, it reads only whether it is a
+// static one.
 func (s *annotationSets) trim(annotations map[string]string) map[string]string {
-	var buffer [8]string
-	keys := buffer[:0]
-	for key := range annotations {
-		if key == corev1.MirrorPodAnnotationKey || key == helmHook || strings.HasPrefix(key, essential.AnnotationPrefix) {
-			keys = append(keys, key)
-		}
+	keys := readAnnotations
+	if annotations[essential.TrackedAnnotation] == "" {
+		keys = []string{corev1.MirrorPodAnnotationKey}
 	}
-	switch {
-	case len(keys) == 0:
-		return nil
-	case annotations[essential.StoppedAnnotation] != "", annotations[essential.DueAnnotation] != "": // a time: no two pods share that
-		return pick(annotations, keys)
-	}
-	slices.Sort(keys)
+	var buffer [10]annotation
+	kept := buffer[:0]
 	var id []byte
 	for _, key := range keys {
-		for _, text := range [...]string{key, annotations[key]} {
+		value, ok := annotations[key]
+		if !ok {
+			continue
+		}
+		if len(value) > maxAnnotation {
+			value = strings.Clone(value[:maxAnnotation]) // the whole would be kept otherwise
+		}
+		kept = append(kept, annotation{key, value})
+		for _, text := range [...]string{key, value} {
 			id = append(binary.AppendUvarint(id, uint64(len(text))), text...)
 		}
 	}
+	switch {
+	case len(kept) == 0:
+		return nil
+	case annotations[essential.StoppedAnnotation] != "", annotations[essential.DueAnnotation] != "": // a time: no two pods share that
+		return setOf(kept)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if set, ok := s.known[string(id)]; ok {
-		return set
+	if known, ok := s.known[string(id)]; ok {
+		return known
 	}
 	if s.known == nil || len(s.known) >= maxAnnotationSets {
 		s.known = map[string]map[string]string{}
 	}
-	set := pick(annotations, keys)
+	set := setOf(kept)
 	s.known[string(id)] = set
 	return set
 }
 
-func pick(from map[string]string, keys []string) map[string]string {
-	picked := make(map[string]string, len(keys))
-	for _, key := range keys {
-		picked[key] = from[key]
+type annotation struct{ key, value string }
+
+func setOf(annotations []annotation) map[string]string {
+	set := make(map[string]string, len(annotations))
+	for _, a := range annotations {
+		set[a.key] = a.value
 	}
-	return picked
+	return set
 }

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
@@ -36,8 +39,8 @@ func TestAnnotationsThatDiffer(t *testing.T) {
 		{essential.TrackedAnnotation: "main" + retentionKey + "10m"},
 		{essential.TrackedAnnotation: "main\x00" + retentionKey + "\x0010m"},
 		{corev1.MirrorPodAnnotationKey: "main"},
+		{essential.TrackedAnnotation: "main", corev1.MirrorPodAnnotationKey: "main"},
 		{essential.TrackedAnnotation: "main", helmHook: "test"},
-		{essential.Label + "/": "main"},
 	} {
 		for range 2 { // the second time, it is known
 			if diff := cmp.Diff(annotations, sets.trim(annotations)); diff != "" {
@@ -45,11 +48,52 @@ func TestAnnotationsThatDiffer(t *testing.T) {
 			}
 		}
 	}
-	if sets.trim(map[string]string{"example.com/a": "1", essential.Label: "main"}) != nil {
-		t.Error("others are kept")
+	for _, others := range []map[string]string{
+		{"example.com/a": "1", essential.Label: "main"}, {essential.AnnotationPrefix + "other": "1"}, {retentionKey: "10m", helmHook: "test"},
+	} {
+		if got := sets.trim(others); got != nil {
+			t.Errorf("%v of a pod that is not tracked is kept", got)
+		}
+		others[essential.TrackedAnnotation] = "main"
+		delete(others, retentionKey)
+		delete(others, helmHook)
+		if got := sets.trim(others); len(got) != 1 {
+			t.Errorf("%v is kept", got)
+		}
 	}
 }
 
+// However much a user writes into the annotations of how many pods, one after the
+// other, no more is kept than fits.
+func TestLongAnnotationsAreCut(t *testing.T) {
+	var trimmer trimmer
+	long := strings.Repeat("x", 240<<10)
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for i := range 2 * maxAnnotationSets {
+		pod := aPod().annotated(retentionKey, fmt.Sprint(i, long)).annotated(essential.AnnotationPrefix+"other", fmt.Sprint(i, long)).Pod
+		if i%2 == 0 {
+			delete(pod.Annotations, essential.TrackedAnnotation)
+		}
+		pod.OwnerReferences = []metav1.OwnerReference{{Name: fmt.Sprint(i, long), Controller: new(true)}}
+		trimmed, err := trimmer.pod(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := trimmed.(*corev1.Pod); len(got.Annotations[retentionKey]) > maxAnnotation || len(got.OwnerReferences) > 0 {
+			t.Fatalf("kept are %d bytes and %d owners", len(got.Annotations[retentionKey]), len(got.OwnerReferences))
+		}
+	}
+	if grown := int64(heap() - before); grown > 4<<20 {
+		t.Errorf("%d bytes are kept of pods that are gone", grown)
+	}
+	runtime.KeepAlive(&trimmer)
+}
 func TestAnnotationSetsAreBounded(t *testing.T) {
 	var sets annotationSets
 	for _, key := range []string{essential.StoppedAnnotation, essential.DueAnnotation} {

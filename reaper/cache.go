@@ -49,6 +49,14 @@ type trimmer struct {
 	annotations annotationSets
 }
 
+// maxOwner bounds what the four fields of an owner hold, which the API server does
+// not: whatever is longer does not exist. maxContainers bounds how many names are
+// kept of a pod that may be adopted; it is more than a node runs.
+const (
+	maxOwner      = 1024
+	maxContainers = 1000
+)
+
 // pod keeps the fields that decide, apply and report read. If they need another
 // field, keep it here.
 func (t *trimmer) pod(object any) (any, error) {
@@ -76,7 +84,7 @@ func (t *trimmer) pod(object any) (any, error) {
 		},
 		Status: corev1.PodStatus{Phase: pod.Status.Phase},
 	}
-	if owner := metav1.GetControllerOf(pod); owner != nil {
+	if owner := metav1.GetControllerOf(pod); owner != nil && len(owner.APIVersion)+len(owner.Kind)+len(owner.Name)+len(owner.UID) <= maxOwner {
 		trimmed.OwnerReferences = []metav1.OwnerReference{*owner}
 	}
 	trimContainers(pod, trimmed)
@@ -112,7 +120,7 @@ func hasEnded(status corev1.ContainerStatus) bool {
 // not tracked, the label and all names too: it may be adopted.
 func trimContainers(pod, trimmed *corev1.Pod) {
 	adoptable := !essential.Tracked(pod)
-	for i := range pod.Spec.Containers {
+	for i := range pod.Spec.Containers[:min(len(pod.Spec.Containers), maxContainers)] {
 		c := &pod.Spec.Containers[i]
 		if adoptable || c.RestartPolicy != nil {
 			trimmed.Spec.Containers = append(trimmed.Spec.Containers,
@@ -123,7 +131,7 @@ func trimContainers(pod, trimmed *corev1.Pod) {
 		return
 	}
 	metav1.SetMetaDataLabel(&trimmed.ObjectMeta, essential.Label, pod.Labels[essential.Label])
-	for i := range pod.Spec.InitContainers {
+	for i := range pod.Spec.InitContainers[:min(len(pod.Spec.InitContainers), maxContainers)] {
 		trimmed.Spec.InitContainers = append(trimmed.Spec.InitContainers, corev1.Container{Name: pod.Spec.InitContainers[i].Name})
 	}
 }

@@ -65,6 +65,7 @@ func trimmed() *corev1.Pod {
 func TestTheCacheKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	untracked, trimmedUntracked := podBuilder{full()}.untracked().mirror().Pod, podBuilder{trimmed()}.untracked().mirror().Pod
 	trimmedUntracked.Labels = map[string]string{essential.Label: "main"}
+	trimmedUntracked.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: untracked.Annotations[corev1.MirrorPodAnnotationKey]}
 	trimmedUntracked.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
 	trimmedUntracked.Spec.Containers = append([]corev1.Container{{Name: "main"}}, trimmedUntracked.Spec.Containers...)
 	marked := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{essential.TrackedAnnotation: "main"}}}

@@ -146,8 +146,11 @@ func decideStop(pod *corev1.Pod, policies essential.Policies, delay time.Duratio
 		return Decision{}
 	}
 	d := Decision{Action: Stop, Phase: outcome.Phase, Because: outcome.Because, Delay: delay}
-	if delay == 0 {
+	switch delay {
+	case 0:
 		return d
+	case essential.Forever: // the stop-delay cannot be read
+		return Decision{}
 	}
 	due, ok := essential.DueOf(pod)
 	if !ok {

@@ -22,7 +22,7 @@ const (
 	retentionKey    = "essential-containers/retention"
 	succeeded       = corev1.PodSucceeded
 	failedPhase     = corev1.PodFailed
-	policyComplaint = "The operator's default is in force instead: metadata.annotations[essential-containers/completion]: Invalid value: \"Some\": must be Any or All"
+	policyComplaint = "The most cautious value counts until this can be read: metadata.annotations[essential-containers/completion]: Invalid value: \"Some\": must be Any or All"
 )
 
 // operators are the rules of an operator who leaves everything as it is, and of
@@ -87,9 +87,16 @@ var decisions = map[string]struct {
 		want: Decision{Action: Stop, Phase: succeeded, Because: completed}},
 	"a pod that is still pending": {
 		pod: aPod().exited("main", 0, "Completed").phase(corev1.PodPending), want: Decision{Action: Stop, Phase: succeeded, Because: completed}},
-	"an invalid policy gives a warning, and the operator's is in force": {
+	"an invalid completion counts as All": {
+		pod:  aPod().tracking("main,worker").exited("main", 0, "Completed").annotated(completionKey, "Some"),
+		want: Decision{Warning: Warning{invalidPolicyReason, policyComplaint}}},
+	"an invalid completion of one name makes no difference": {
 		pod:  aPod().exited("main", 0, "Completed").annotated(completionKey, "Some"),
 		want: Decision{Action: Stop, Phase: succeeded, Because: completed, Warning: Warning{invalidPolicyReason, policyComplaint}}},
+	"with an invalid stop-delay the pod is not stopped": {
+		pod: aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "1w"),
+		want: Decision{Warning: Warning{invalidPolicyReason,
+			`The most cautious value counts until this can be read: metadata.annotations[essential-containers/stop-delay]: Invalid value: "1w": must be a duration such as 90s, 1h30m or 2d`}}},
 	"an invalid policy gives a warning before the pod is due": {
 		pod: aPod().annotated(completionKey, "Some"), want: Decision{Warning: Warning{invalidPolicyReason, policyComplaint}}},
 
@@ -193,10 +200,10 @@ var decisions = map[string]struct {
 		want: Decision{Action: Delete, Phase: succeeded}},
 	"the retention is Forever": {
 		pod: bothEnded().finished("main", now.Add(-9000*time.Hour)).finished("proxy", now.Add(-9000*time.Hour)).phase(succeeded).annotated(retentionKey, "Forever")},
-	"an invalid retention leaves the operator's in force": {
+	"with an invalid retention the pod is kept": {
 		pod: bothEnded().phase(succeeded).annotated(retentionKey, "10"), rules: &strict,
-		want: Decision{At: now.Add(time.Hour), Warning: Warning{invalidPolicyReason,
-			`The operator's default is in force instead: metadata.annotations[essential-containers/retention]: Invalid value: "10": must be a duration such as 90s, 10m or 1h30m, or Forever`}}},
+		want: Decision{Warning: Warning{invalidPolicyReason,
+			`The most cautious value counts until this can be read: metadata.annotations[essential-containers/retention]: Invalid value: "10": must be a duration such as 90s, 1h30m or 2d, or Forever`}}},
 
 	// Pods that are kept for their creators.
 	"a hook of Helm is stopped": {
@@ -209,7 +216,7 @@ var decisions = map[string]struct {
 	"a hook of Helm with an invalid retention is kept": {
 		pod: bothEnded().annotated(helmHook, "test").annotated(retentionKey, "soon").phase(succeeded),
 		want: Decision{Warning: Warning{invalidPolicyReason,
-			`The operator's default is in force instead: metadata.annotations[essential-containers/retention]: Invalid value: "soon": must be a duration such as 90s, 10m or 1h30m, or Forever`}}},
+			`The most cautious value counts until this can be read: metadata.annotations[essential-containers/retention]: Invalid value: "soon": must be a duration such as 90s, 1h30m or 2d, or Forever`}}},
 	"a hook of Helm is kept, whatever the operator's retention": {
 		pod: bothEnded().annotated(helmHook, "").phase(succeeded), rules: &strict},
 	"a pod of another project's controller is stopped": {

@@ -19,7 +19,7 @@ func TestOptions(t *testing.T) {
 		"a completion that is none":  {args: []string{"--default-completion=all"}, want: `invalid value "all" for flag -default-completion: must be Any or All`},
 		"an on-failure that is none": {args: []string{"--default-on-failure=Fail"}, want: "must be Stop or Ignore"},
 		"a stop-delay that is none":  {args: []string{"--default-stop-delay=-1s"}, want: "must not be negative"},
-		"a retention that is none":   {args: []string{"--default-retention=7d"}, want: "must be a duration such as 90s, 10m or 1h30m, or Forever"},
+		"a retention that is none":   {args: []string{"--default-retention=7w"}, want: "must be a duration such as 90s, 1h30m or 2d, or Forever"},
 		"a selector":                 {args: []string{"--namespace-selector=team in (a,b),!legacy"}},
 		"a selector of all":          {args: []string{"--namespace-selector="}},
 		"a selector that is none":    {args: []string{"--namespace-selector=a in b"}, want: `--namespace-selector: "a in b"`},

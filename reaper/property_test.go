@@ -277,7 +277,7 @@ func TestDecisionsAboutAnyPod(t *testing.T) {
 			if d.Action != Leave || d.Warning.Reason != essential.FailedReason {
 				t.Fatalf("got %+v, want a warning of the failure", d)
 			}
-		case want.Phase == "":
+		case want.Phase == "", pod.Annotations[stopDelayKey] == "bad":
 			if d.Action != Leave || !d.At.IsZero() {
 				t.Fatalf("got %+v, want to wait", d)
 			}

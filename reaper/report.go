@@ -38,15 +38,16 @@ const (
 // maxNote is what the API allows for an event's note.
 const maxNote = 1024
 
-var untracked = Warning{untrackedReason, "The label " + essential.Label + " has no effect: the pod was created before the webhook was installed, " +
-	"or while it could not be reached. Create it again, or let the reaper adopt such pods (--adopt)"}
+var untracked = Warning{untrackedReason, "The label " + essential.Label + " has no effect: when the pod was created, it had no label yet " +
+	"(another webhook may have added it), its namespace had not opted in, or no webhook answered. " +
+	"Create it again, or let the reaper adopt such pods (--adopt)"}
 
 func untrackable(errs field.ErrorList) Warning {
 	return Warning{invalidLabelReason, "The label has no effect: " + errs.ToAggregate().Error()}
 }
 
 func invalidPolicy(errs field.ErrorList) Warning {
-	return Warning{invalidPolicyReason, "The operator's default is in force instead: " + errs.ToAggregate().Error()}
+	return Warning{invalidPolicyReason, "The most cautious value counts until this can be read: " + errs.ToAggregate().Error()}
 }
 
 func failureIgnored(outcome essential.Outcome) Warning {

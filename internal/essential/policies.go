@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,7 +40,8 @@ const (
 	ModeNative Mode = "Native"
 )
 
-// Forever as a retention means that the pod is not deleted.
+// Forever as a retention means that the pod is not deleted; as a stop-delay, which no
+// user can write, that it is not stopped.
 const Forever time.Duration = math.MaxInt64
 
 // forever is [Forever] as users write it.
@@ -65,21 +67,27 @@ func DefaultPolicies() Policies {
 	return Policies{Completion: CompletionAny, OnFailure: OnFailureStop, Mode: ModeReap}
 }
 
-// policyAnnotations are the annotations that Override reads, in the order in
-// which it complains.
-var policyAnnotations = []string{CompletionAnnotation, OnFailureAnnotation, StopDelayAnnotation, RetentionAnnotation, ModeAnnotation}
+// PolicyAnnotations are the annotations that [Policies.Override] reads, in the
+// order in which it complains.
+var PolicyAnnotations = []string{CompletionAnnotation, OnFailureAnnotation, StopDelayAnnotation, RetentionAnnotation, ModeAnnotation}
+
+// cautious are the policies with which nothing is lost: a value that cannot be read
+// counts as these, whatever the operator's default.
+var cautious = Policies{Completion: CompletionAll, OnFailure: OnFailureIgnore, StopDelay: Forever, Retention: Forever, Mode: ModeReap}
 
 // Override returns the policies of a pod with these annotations, where p are
-// the operator's. A value that cannot be read leaves the operator's in force;
-// errs name its path below parent (nil for a pod itself) and what is allowed.
+// the operator's. With a value that cannot be read the pod is neither stopped nor
+// deleted sooner than with any other; errs name its path below parent (nil for a
+// pod itself) and what is allowed.
 func (p Policies) Override(parent *field.Path, annotations map[string]string) (policies Policies, errs field.ErrorList) {
-	for _, key := range policyAnnotations {
+	for _, key := range PolicyAnnotations {
 		value, ok := annotations[key]
 		if !ok {
 			continue
 		}
 		if err := p.Set(key, value); err != nil {
 			errs = append(errs, field.Invalid(AnnotationPath(parent, key), shown(value), err.Error()))
+			p.copy(key, cautious)
 		}
 	}
 	return p, errs
@@ -94,17 +102,33 @@ func (p *Policies) Set(key, value string) error {
 	case OnFailureAnnotation:
 		return oneOf(&p.OnFailure, value, OnFailureStop, OnFailureIgnore)
 	case StopDelayAnnotation:
-		return duration(&p.StopDelay, value, "must be a duration such as 90s, 10m or 1h30m")
+		return duration(&p.StopDelay, value, "must be a duration such as 90s, 1h30m or 2d")
 	case RetentionAnnotation:
 		if value == forever {
 			p.Retention = Forever
 			return nil
 		}
-		return duration(&p.Retention, value, "must be a duration such as 90s, 10m or 1h30m, or "+forever)
+		return duration(&p.Retention, value, "must be a duration such as 90s, 1h30m or 2d, or "+forever)
 	case ModeAnnotation:
 		return oneOf(&p.Mode, value, ModeReap, ModeNative)
 	default:
 		return fmt.Errorf("%s is not a policy", key)
+	}
+}
+
+// copy takes the policy that belongs to the annotation key from others.
+func (p *Policies) copy(key string, from Policies) {
+	switch key {
+	case CompletionAnnotation:
+		p.Completion = from.Completion
+	case OnFailureAnnotation:
+		p.OnFailure = from.OnFailure
+	case StopDelayAnnotation:
+		p.StopDelay = from.StopDelay
+	case RetentionAnnotation:
+		p.Retention = from.Retention
+	case ModeAnnotation:
+		p.Mode = from.Mode
 	}
 }
 
@@ -138,7 +162,7 @@ func oneOf[T ~string](policy *T, value string, allowed ...T) error {
 }
 
 func duration(policy *time.Duration, value, must string) error {
-	d, err := time.ParseDuration(value)
+	d, err := parseDuration(value)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s", must)
@@ -149,12 +173,30 @@ func duration(policy *time.Duration, value, must string) error {
 	return nil
 }
 
+// parseDuration reads what [time.ParseDuration] does, and whole days before that.
+func parseDuration(text string) (time.Duration, error) {
+	const day = 24 * time.Hour
+	number, rest, ok := strings.Cut(text, "d")
+	if !ok {
+		return time.ParseDuration(text)
+	}
+	days, err := strconv.ParseUint(number, 10, 16)
+	if err != nil || rest == "" {
+		return time.Duration(days) * day, err
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil || d < 0 || d >= day {
+		return 0, fmt.Errorf("%q is less than a day in no unit", rest)
+	}
+	return time.Duration(days)*day + d, nil
+}
+
 // UnknownAnnotations returns one sentence for each annotation that looks like
 // one of the contract's and is not: most likely mistyped, and without effect.
 func UnknownAnnotations(parent *field.Path, annotations map[string]string) (sentences []string) {
 	var unknown []string
 	for key := range annotations {
-		if strings.HasPrefix(key, AnnotationPrefix) && !slices.Contains(OwnAnnotations, key) && !slices.Contains(policyAnnotations, key) {
+		if strings.HasPrefix(key, AnnotationPrefix) && !slices.Contains(OwnAnnotations, key) && !slices.Contains(PolicyAnnotations, key) {
 			unknown = append(unknown, key)
 		}
 	}
@@ -174,8 +216,8 @@ func policyLike(key string) string {
 	if len(key) > validation.DNS1123LabelMaxLength {
 		return ""
 	}
-	names := make([]string, len(policyAnnotations))
-	for i, known := range policyAnnotations {
+	names := make([]string, len(PolicyAnnotations))
+	for i, known := range PolicyAnnotations {
 		names[i] = strings.TrimPrefix(known, AnnotationPrefix)
 	}
 	return closest(strings.TrimPrefix(key, AnnotationPrefix), names)

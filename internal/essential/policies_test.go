@@ -17,7 +17,7 @@ func TestOverride(t *testing.T) {
 		change(&p)
 		return p
 	}
-	const notADuration = "must be a duration such as 90s, 10m or 1h30m"
+	const notADuration = "must be a duration such as 90s, 1h30m or 2d"
 	for name, tt := range map[string]struct {
 		annotations map[string]string
 		want        Policies
@@ -32,19 +32,24 @@ func TestOverride(t *testing.T) {
 		"a retention":                   {annotations: map[string]string{"essential-containers/retention": "10m"}, want: with(func(p *Policies) { p.Retention = 10 * time.Minute })},
 		"a retention without end":       {annotations: map[string]string{"essential-containers/retention": "Forever"}, want: with(func(p *Policies) { p.Retention = math.MaxInt64 })},
 		"mode Native":                   {annotations: map[string]string{"essential-containers/mode": "Native"}, want: with(func(p *Policies) { p.Mode = ModeNative })},
-		"a mode that is none":           {annotations: map[string]string{"essential-containers/mode": "native"}, want: operator, errs: []string{`metadata.annotations[essential-containers/mode]: Invalid value: "native": must be Reap or Native`}},
-		"a completion that is none":     {annotations: map[string]string{"essential-containers/completion": "Some"}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "Some": must be Any or All`}},
-		"values are case sensitive":     {annotations: map[string]string{"essential-containers/on-failure": "stop"}, want: operator, errs: []string{`metadata.annotations[essential-containers/on-failure]: Invalid value: "stop": must be Stop or Ignore`}},
-		"an empty value is none":        {annotations: map[string]string{"essential-containers/completion": ""}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "": must be Any or All`}},
-		"a number without a unit":       {annotations: map[string]string{"essential-containers/stop-delay": "30"}, want: operator, errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "30": ` + notADuration}},
-		"a negative stop-delay":         {annotations: map[string]string{"essential-containers/stop-delay": "-1s"}, want: operator, errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "-1s": must not be negative`}},
-		"a negative retention":          {annotations: map[string]string{"essential-containers/retention": "-1s"}, want: operator, errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "-1s": must not be negative`}},
-		"days are no unit":              {annotations: map[string]string{"essential-containers/retention": "7d"}, want: operator, errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "7d": ` + notADuration + ", or Forever"}},
-		"a stop-delay without end":      {annotations: map[string]string{"essential-containers/stop-delay": "Forever"}, want: operator, errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "Forever": ` + notADuration}},
-		"more than 292 years":           {annotations: map[string]string{"essential-containers/retention": "3000000h"}, want: operator, errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "3000000h": ` + notADuration + ", or Forever"}},
-		"a long value is not repeated":  {annotations: map[string]string{"essential-containers/completion": strings.Repeat("x", 5000)}, want: operator, errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "` + strings.Repeat("x", 97) + `...": must be Any or All`}},
-		"one bad value spares the rest": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/retention": "1h"}, want: with(func(p *Policies) { p.Retention = time.Hour }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`}},
-		"each bad value is told": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/on-failure": "x", "essential-containers/stop-delay": "x", "essential-containers/retention": "x"}, want: operator, errs: []string{
+		"a mode that is none":           {annotations: map[string]string{"essential-containers/mode": "native"}, want: with(func(p *Policies) { p.Mode = ModeReap }), errs: []string{`metadata.annotations[essential-containers/mode]: Invalid value: "native": must be Reap or Native`}},
+		"a completion that is none":     {annotations: map[string]string{"essential-containers/completion": "Some"}, want: with(func(p *Policies) { p.Completion = CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "Some": must be Any or All`}},
+		"values are case sensitive":     {annotations: map[string]string{"essential-containers/on-failure": "stop"}, want: with(func(p *Policies) { p.OnFailure = OnFailureIgnore }), errs: []string{`metadata.annotations[essential-containers/on-failure]: Invalid value: "stop": must be Stop or Ignore`}},
+		"an empty value is none":        {annotations: map[string]string{"essential-containers/completion": ""}, want: with(func(p *Policies) { p.Completion = CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "": must be Any or All`}},
+		"a number without a unit":       {annotations: map[string]string{"essential-containers/stop-delay": "30"}, want: with(func(p *Policies) { p.StopDelay = Forever }), errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "30": ` + notADuration}},
+		"a negative stop-delay":         {annotations: map[string]string{"essential-containers/stop-delay": "-1s"}, want: with(func(p *Policies) { p.StopDelay = Forever }), errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "-1s": must not be negative`}},
+		"a negative retention":          {annotations: map[string]string{"essential-containers/retention": "-1s"}, want: with(func(p *Policies) { p.Retention = Forever }), errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "-1s": must not be negative`}},
+		"weeks are no unit":             {annotations: map[string]string{"essential-containers/retention": "7w"}, want: with(func(p *Policies) { p.Retention = Forever }), errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "7w": ` + notADuration + ", or Forever"}},
+		"a stop-delay without end":      {annotations: map[string]string{"essential-containers/stop-delay": "Forever"}, want: with(func(p *Policies) { p.StopDelay = Forever }), errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "Forever": ` + notADuration}},
+		"more than 292 years":           {annotations: map[string]string{"essential-containers/retention": "3000000h"}, want: with(func(p *Policies) { p.Retention = Forever }), errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "3000000h": ` + notADuration + ", or Forever"}},
+		"a long value is not repeated":  {annotations: map[string]string{"essential-containers/completion": strings.Repeat("x", 5000)}, want: with(func(p *Policies) { p.Completion = CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "` + strings.Repeat("x", 97) + `...": must be Any or All`}},
+		"one bad value spares the rest": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/retention": "1h"}, want: with(func(p *Policies) { p.Completion = CompletionAll; p.Retention = time.Hour }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`}},
+		"each bad value is told": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/on-failure": "x", "essential-containers/stop-delay": "x", "essential-containers/retention": "x"}, want: with(func(p *Policies) {
+			p.Completion = CompletionAll
+			p.OnFailure = OnFailureIgnore
+			p.StopDelay = Forever
+			p.Retention = Forever
+		}), errs: []string{
 			`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`,
 			`metadata.annotations[essential-containers/on-failure]: Invalid value: "x": must be Stop or Ignore`,
 			`metadata.annotations[essential-containers/stop-delay]: Invalid value: "x": ` + notADuration,
@@ -92,7 +97,7 @@ func TestWhatIsGotCanBeSet(t *testing.T) {
 		{Completion: CompletionAny, OnFailure: OnFailureStop, Retention: time.Hour + time.Millisecond, Mode: ModeReap},
 	} {
 		var got Policies
-		for _, key := range policyAnnotations {
+		for _, key := range PolicyAnnotations {
 			if err := got.Set(key, want.Get(key)); err != nil {
 				t.Errorf("%s: %v", key, err)
 			}
@@ -106,6 +111,18 @@ func TestWhatIsGotCanBeSet(t *testing.T) {
 	}
 	if got := DefaultPolicies().Get(TrackedAnnotation); got != "" {
 		t.Errorf("what is no policy reads %q", got)
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"0": 0, "90s": 90 * time.Second, "1d": 24 * time.Hour, "2d": 48 * time.Hour, "0d": 0, "1d12h": 36 * time.Hour, "1d0.5s": 24*time.Hour + 500*time.Millisecond,
+		"": -1, "d": -1, "1d1": -1, "-1d": -1, "1.5d": -1, "1d24h": -1, "1d-1h": -1, "1d1d": -1, "99999d": -1, "1h1d": -1, "1w": -1, "-1s": -1, "soon": -1,
+	} {
+		p := Policies{Retention: -1}
+		if err := p.Set(RetentionAnnotation, text); p.Retention != want || (err == nil) != (want >= 0) {
+			t.Errorf("%q reads as %v, error %v", text, p.Retention, err)
+		}
 	}
 }
 
@@ -138,9 +155,10 @@ func TestUnknownAnnotations(t *testing.T) {
 }
 
 // FuzzPolicies: whatever the four annotations say, each is either taken, and
-// then reads as one that can be taken again, or told, and then changes nothing.
+// then reads as one that can be taken again, or told, and then counts as the most
+// cautious value.
 func FuzzPolicies(f *testing.F) {
-	for _, seed := range []string{"Any", "All", "Ignore", "Stop", "0", "90s", "1h30m", "-1s", "Forever", "1e3s", "9223372036854775807ns", "٣s", ""} {
+	for _, seed := range []string{"Any", "All", "Ignore", "Stop", "0", "90s", "1h30m", "-1s", "1d", "1d12h", "99999999d", "1d25h", "1d-1s", "Forever", "1e3s", "9223372036854775807ns", "٣s", ""} {
 		f.Add(seed, seed, seed, seed)
 	}
 	f.Fuzz(func(t *testing.T, completion, onFailure, stopDelay, retention string) {
@@ -156,9 +174,9 @@ func FuzzPolicies(f *testing.F) {
 				t.Errorf("%d bytes tell of a bad value", len(err.Error()))
 			}
 		}
-		for _, key := range policyAnnotations {
-			if got, want := told["metadata.annotations["+key+"]"], after.Get(key) == before.Get(key); got && !want {
-				t.Errorf("%s: %q is refused and taken", key, annotations[key])
+		for _, key := range PolicyAnnotations {
+			if told["metadata.annotations["+key+"]"] && after.Get(key) != cautious.Get(key) {
+				t.Errorf("%s: %q is refused, and means %s", key, annotations[key], after.Get(key))
 			}
 		}
 		if after.StopDelay < 0 || after.Retention < 0 {

@@ -10,7 +10,7 @@ import (
 )
 
 func TestReferenceListsTheKeys(t *testing.T) {
-	want := slices.Concat([]string{Label, Label}, OwnAnnotations, policyAnnotations)
+	want := slices.Concat([]string{Label, Label}, OwnAnnotations, PolicyAnnotations)
 	got := reference.FirstColumn(t, "## Labels and annotations")
 	slices.Sort(want)
 	slices.Sort(got)
