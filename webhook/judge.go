@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -44,7 +45,7 @@ func judge(path *field.Path, p *object, defaults essential.Policies) (essentials
 	v.denial = neverComplete(label, p, essentials)
 	if len(v.denial) == 0 {
 		v.chooseMode(path, p, essentials, policies)
-		v.warnings = append(v.warnings, withoutEffect(path, p, essentials, v.result)...)
+		v.warnings = append(v.warnings, withoutEffect(path, p, essentials, policies, v.result)...)
 	}
 	return essentials, v
 }
@@ -70,8 +71,8 @@ func neverComplete(label *field.Path, p *object, essentials []string) (errs fiel
 	return errs
 }
 
-// withoutEffect warns of policy annotations that mean nothing for this pod.
-func withoutEffect(path *field.Path, p *object, essentials []string, result outcome) (warnings []string) {
+// withoutEffect warns of policies that mean nothing for this pod, or something else.
+func withoutEffect(path *field.Path, p *object, essentials []string, policies essential.Policies, result outcome) (warnings []string) {
 	warn := func(annotation, format string, args ...any) {
 		if _, ok := p.Metadata.Annotations[annotation]; ok {
 			warnings = append(warnings, fmt.Sprintf("%s: has no effect: "+format,
@@ -83,6 +84,12 @@ func withoutEffect(path *field.Path, p *object, essentials []string, result outc
 	}
 	fails := func(c container) bool {
 		return slices.Contains(essentials, c.Name) && !essential.Restarts(p.Spec.RestartPolicy, c.RestartPolicy, nil, 1)
+	}
+	if deadline := p.Spec.ActiveDeadlineSeconds; deadline != nil {
+		if delay := policies.StopDelay; delay > 0 && delay >= time.Duration(*deadline)*time.Second {
+			warnings = append(warnings, fmt.Sprintf("%s: the pod ends after %d s, before its stop-delay of %v is over",
+				path.Child("spec", "activeDeadlineSeconds"), *deadline, delay))
+		}
 	}
 	switch {
 	case !slices.ContainsFunc(p.Spec.Containers, fails):
@@ -116,11 +123,16 @@ func (v *answer) chooseMode(path *field.Path, p *object, essentials []string, po
 		return
 	}
 	_, asked := p.Metadata.Annotations[essential.ModeAnnotation]
+	if _, own := p.Metadata.Annotations[essential.StopDelayAnnotation]; asked && !own && policies.StopDelay > 0 {
+		v.warnings = append(v.warnings, fmt.Sprintf("%s: the cluster's default stop-delay of %v does not hold in mode %s",
+			essential.AnnotationPath(path, essential.ModeAnnotation), policies.StopDelay, essential.ModeNative))
+		policies.StopDelay = 0
+	}
 	reasons := obstacles(p, essentials, policies)
 	switch {
 	case len(reasons) == 0:
 		v.result = native
-		v.warnings = append(v.warnings, hooksBeforeMain(path, p, essentials)...)
+		v.warnings = append(v.warnings, beforeMain(path, p, essentials)...)
 	case asked:
 		for _, reason := range reasons {
 			v.denial = append(v.denial, field.Invalid(essential.AnnotationPath(path, essential.ModeAnnotation), string(essential.ModeNative),

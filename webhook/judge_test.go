@@ -12,8 +12,8 @@ import (
 const (
 	mustCompletion = `must be Any or All`
 	mustOnFailure  = `must be Stop or Ignore`
-	mustDelay      = `must be a duration such as 90s, 10m or 1h30m`
-	mustRetention  = `must be a duration such as 90s, 10m or 1h30m, or Forever`
+	mustDelay      = `must be a duration such as 90s, 1h30m or 2d`
+	mustRetention  = `must be a duration such as 90s, 1h30m or 2d, or Forever`
 	notNegative    = `must not be negative`
 )
 
@@ -70,7 +70,7 @@ func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 		"an empty stop-delay":                       {annotations: map[string]string{"stop-delay": ""}, deny: []string{invalid("stop-delay", "", mustDelay)}},
 		"a stop-delay without a unit":               {annotations: map[string]string{"stop-delay": "10"}, deny: []string{invalid("stop-delay", "10", mustDelay)}},
 		"a unit without a number":                   {annotations: map[string]string{"stop-delay": "s"}, deny: []string{invalid("stop-delay", "s", mustDelay)}},
-		"a stop-delay in days":                      {annotations: map[string]string{"stop-delay": "1d"}, deny: []string{invalid("stop-delay", "1d", mustDelay)}},
+		"a stop-delay in weeks":                     {annotations: map[string]string{"stop-delay": "1w"}, deny: []string{invalid("stop-delay", "1w", mustDelay)}},
 		"a unit in capitals":                        {annotations: map[string]string{"stop-delay": "10S"}, deny: []string{invalid("stop-delay", "10S", mustDelay)}},
 		"a unit as a word":                          {annotations: map[string]string{"stop-delay": "10 seconds"}, deny: []string{invalid("stop-delay", "10 seconds", mustDelay)}},
 		"a stop-delay of ISO 8601":                  {annotations: map[string]string{"stop-delay": "PT10S"}, deny: []string{invalid("stop-delay", "PT10S", mustDelay)}},
@@ -91,9 +91,9 @@ func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 			deny: []string{invalid("retention", strings.Repeat("9", 97)+"...", mustRetention)}},
 
 		"every wrong policy gets its own error": {
-			annotations: map[string]string{"retention": "1d", "stop-delay": "-5s", "on-failure": "Fail", "completion": "Each"},
+			annotations: map[string]string{"retention": "1w", "stop-delay": "-5s", "on-failure": "Fail", "completion": "Each"},
 			deny: []string{invalid("completion", "Each", mustCompletion), invalid("on-failure", "Fail", mustOnFailure),
-				invalid("stop-delay", "-5s", notNegative), invalid("retention", "1d", mustRetention)}},
+				invalid("stop-delay", "-5s", notNegative), invalid("retention", "1w", mustRetention)}},
 		"one wrong policy among right ones": {
 			annotations: map[string]string{"completion": "All", "on-failure": "Stop", "stop-delay": "soon", "retention": "Forever"},
 			deny:        []string{invalid("stop-delay", "soon", mustDelay)}},

@@ -123,7 +123,7 @@ func TestMutate(t *testing.T) {
 		},
 		"a wrong policy is denied, without a patch": {
 			pod:  aPod("main", "proxy").label("main").annotated(essential.StopDelayAnnotation, "10"),
-			deny: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "10": must be a duration such as 90s, 10m or 1h30m`},
+			deny: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "10": must be a duration such as 90s, 1h30m or 2d`},
 		},
 		"a mistyped annotation is tracked with a warning, beside that of the only container": {
 			pod: aPod("main").label("main").annotated("essential-containers/retantion", "1h"),

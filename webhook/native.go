@@ -96,13 +96,23 @@ func convert(p *object, essentials []string) (operations []jsonpatch.Operation) 
 	return operations
 }
 
-// hooksBeforeMain warns of containers whose postStart hook runs before the
-// essential containers start, because they become native sidecars.
-func hooksBeforeMain(path *field.Path, p *object, essentials []string) (warnings []string) {
+// beforeMain warns of containers whose postStart hook or startup probe comes before
+// the essential containers start, because they become native sidecars.
+func beforeMain(path *field.Path, p *object, essentials []string) (warnings []string) {
 	for i := range p.Spec.Containers {
-		if c := &p.Spec.Containers[i]; c.Lifecycle.PostStart != nil && !slices.Contains(essentials, c.Name) && len(warnings) < maxListed {
-			warnings = append(warnings, fmt.Sprintf("%s: in mode %s the postStart hook of container %q has to end before %s starts: it must not wait for it",
-				essential.LabelPath(path), essential.ModeNative, shorten(c.Name), quoted(essentials)))
+		c := &p.Spec.Containers[i]
+		var what string
+		switch {
+		case slices.Contains(essentials, c.Name):
+			continue
+		case c.Lifecycle.PostStart != nil:
+			what = "postStart hook"
+		case c.StartupProbe != nil:
+			what = "startupProbe"
+		}
+		if what != "" && len(warnings) < maxListed {
+			warnings = append(warnings, fmt.Sprintf("%s: in mode %s the %s of container %q has to succeed before %s starts: it must not wait for it",
+				essential.LabelPath(path), essential.ModeNative, what, shorten(c.Name), quoted(essentials)))
 		}
 	}
 	return warnings

@@ -77,7 +77,6 @@ func TestObstacles(t *testing.T) {
 		"several that all have to, by default":         {pod: never("main", "b", "proxy").label("main_b"), defaults: func(p *essential.Policies) { p.Completion = essential.CompletionAll }},
 		"several, and the default is overridden":       {pod: never("main", "b", "proxy").label("main_b").annotated(essential.CompletionAnnotation, "Any"), defaults: func(p *essential.Policies) { p.Completion = essential.CompletionAll }, want: []string{several}},
 		"a stop-delay":                                 {pod: never("main", "proxy").annotated(essential.StopDelayAnnotation, "30s"), want: []string{delayed}},
-		"a stop-delay by default":                      {pod: never("main", "proxy"), defaults: func(p *essential.Policies) { p.StopDelay = 30 * time.Second }, want: []string{delayed}},
 		"a stop-delay by default, and none of its own": {pod: never("main", "proxy").annotated(essential.StopDelayAnnotation, "0s"), defaults: func(p *essential.Policies) { p.StopDelay = 30 * time.Second }},
 		"any on-failure and retention":                 {pod: never("main", "proxy").annotated(essential.OnFailureAnnotation, "Stop").annotated(essential.RetentionAnnotation, "Forever")},
 		"everything at once":                           {pod: aPod("main", "b", "proxy").label("main_b").having("proxy", "restartPolicy", "Never").annotated(essential.StopDelayAnnotation, "30s"), want: []string{several, delayed, strings.Replace(restarted, `"main"`, `"main", "b"`, 1), special}},
@@ -308,6 +307,22 @@ func TestAnInjectedSidecarIsConvertedToo(t *testing.T) {
 	}
 }
 
+// The operator's stop-delay keeps those pods in mode Reap that do not say anything.
+// Who asks for mode Native gets it, without the delay, and is told.
+func TestADefaultStopDelayInModeNative(t *testing.T) {
+	defaults := nativeByDefault()
+	defaults.StopDelay = 30 * time.Second
+	pod := never("main", "proxy").label("main")
+	if got := mutate(decodePod(t, pod.json()), defaults); got.result != fallback {
+		t.Errorf("a pod that says nothing is %s", got.result)
+	}
+	asked := mutate(decodePod(t, pod.annotated(essential.ModeAnnotation, "Native").json()), defaults)
+	want := []string{"metadata.annotations[essential-containers/mode]: the cluster's default stop-delay of 30s does not hold in mode Native"}
+	if diff := cmp.Diff(want, asked.warnings); asked.result != native || diff != "" {
+		t.Errorf("one that asks is %s; warnings (-want +got):\n%s", asked.result, diff)
+	}
+}
+
 func TestTheModeIsCounted(t *testing.T) {
 	server, _ := serveHandlersWith(t, nativeByDefault())
 	answer := server.ask(t, PodsPath, aReview(never("main", "proxy").label("main")))
@@ -322,4 +337,37 @@ func TestTheModeIsCounted(t *testing.T) {
 			t.Errorf("%v pods are %s, want 1", got, result)
 		}
 	}
+}
+
+// No default of the operator's makes a pod denied that the built-in defaults admit;
+// and who asks for mode Native gets it, if only a default of the operator's stands
+// against that.
+func TestNoDefaultMakesAPodDenied(t *testing.T) {
+	durations := rapid.SampledFrom([]time.Duration{0, time.Second, time.Hour, essential.Forever})
+	rapid.Check(t, func(t *rapid.T) {
+		containers := numbered(rapid.IntRange(1, 4).Draw(t, "containers"))
+		pod := aPod(containers...).under(rapid.SampledFrom([]string{"Never", "OnFailure", "Always"}).Draw(t, "restartPolicy")).
+			label(strings.Join(containers[:rapid.IntRange(1, len(containers)).Draw(t, "essentials")], "_"))
+		for key, values := range map[string][]string{
+			essential.ModeAnnotation: {"Native", "Reap"}, essential.CompletionAnnotation: {"Any", "All"}, essential.OnFailureAnnotation: {"Stop", "Ignore"},
+			essential.StopDelayAnnotation: {"0s", "5s"}, essential.RetentionAnnotation: {"0s", "Forever"},
+		} {
+			if rapid.Bool().Draw(t, key) {
+				pod = pod.annotated(key, rapid.SampledFrom(values).Draw(t, key+" value"))
+			}
+		}
+		defaults := essential.Policies{
+			Completion: rapid.SampledFrom([]essential.Completion{essential.CompletionAny, essential.CompletionAll}).Draw(t, "default completion"),
+			OnFailure:  rapid.SampledFrom([]essential.OnFailure{essential.OnFailureStop, essential.OnFailureIgnore}).Draw(t, "default on-failure"),
+			Mode:       rapid.SampledFrom([]essential.Mode{essential.ModeReap, essential.ModeNative}).Draw(t, "default mode"),
+			StopDelay:  durations.Draw(t, "default stop-delay"), Retention: durations.Draw(t, "default retention"),
+		}
+		builtIn, own := mutate(decodePod(t, pod.json()), essential.DefaultPolicies()), mutate(decodePod(t, pod.json()), defaults)
+		if len(builtIn.denial) == 0 && len(own.denial) > 0 {
+			t.Fatalf("with the defaults %+v: %v", defaults, own.denial)
+		}
+		if builtIn.result == native && own.result != native {
+			t.Fatalf("with the defaults %+v it is %s", defaults, own.result)
+		}
+	})
 }

@@ -105,8 +105,9 @@ func TestWhatHasNoEffectGivesAWarning(t *testing.T) {
 	const oneName, restarted = "the label names one container", "the kubelet restarts the essential containers when they fail"
 	hook := map[string]any{"postStart": map[string]any{"exec": map[string]any{"command": []string{"true"}}}}
 	before := func(sidecar, mains string) string {
-		return `metadata.labels[essential-containers]: in mode Native the postStart hook of container "` + sidecar + `" has to end before ` + mains + ` starts: it must not wait for it`
+		return `metadata.labels[essential-containers]: in mode Native the postStart hook of container "` + sidecar + `" has to succeed before ` + mains + ` starts: it must not wait for it`
 	}
+	const tooLate = "spec.activeDeadlineSeconds: the pod ends after 60 s, before its stop-delay of 1m0s is over"
 	one := func(policy string) *podBuilder { return aPod("main", "proxy").under(policy).label("main") }
 	asks := func(p *podBuilder) *podBuilder { return p.annotated(essential.ModeAnnotation, "Native") }
 	server, _ := serveHandlers(t)
@@ -138,9 +139,15 @@ func TestWhatHasNoEffectGivesAWarning(t *testing.T) {
 		"labels of others": {one("Never").labelledToo("essential-containersx", "x").labelledToo("retention", "1h"), none},
 		"postStart of a sidecar in mode Native": {asks(one("Never")).having("proxy", "lifecycle", hook),
 			always(before("proxy", `"main"`))},
-		"postStart of main in mode Native":    {asks(one("Never")).having("main", "lifecycle", hook), none},
-		"preStop of a sidecar in mode Native": {asks(one("Never")).having("proxy", "lifecycle", map[string]any{"preStop": map[string]any{}}), none},
-		"postStart of a sidecar in mode Reap": {one("Never").having("proxy", "lifecycle", hook), none},
+		"a startup probe of a sidecar in mode Native": {asks(one("Never")).having("proxy", "startupProbe", map[string]any{}),
+			always(strings.Replace(before("proxy", `"main"`), "postStart hook", "startupProbe", 1))},
+		"a startup probe of main in mode Native":       {asks(one("Never")).having("main", "startupProbe", map[string]any{}), none},
+		"a stop-delay as long as the pod's deadline":   {one("Never").annotated(essential.StopDelayAnnotation, "1m").deadline(60), always(tooLate)},
+		"a stop-delay shorter than the pod's deadline": {one("Never").annotated(essential.StopDelayAnnotation, "59s").deadline(60), none},
+		"a deadline and no stop-delay":                 {one("Never").deadline(60), none},
+		"postStart of main in mode Native":             {asks(one("Never")).having("main", "lifecycle", hook), none},
+		"preStop of a sidecar in mode Native":          {asks(one("Never")).having("proxy", "lifecycle", map[string]any{"preStop": map[string]any{}}), none},
+		"postStart of a sidecar in mode Reap":          {one("Never").having("proxy", "lifecycle", hook), none},
 		"postStart of each sidecar, in mode Native, of two names": {
 			asks(never("a", "b", "c", "d").label("a_b")).annotated(essential.CompletionAnnotation, "All").having("c", "lifecycle", hook).having("d", "lifecycle", hook),
 			always(before("c", `"a", "b"`), before("d", `"a", "b"`))},
