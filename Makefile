@@ -124,7 +124,7 @@ docker-push: ## Push the image IMG
 
 deploy: setup ## Install or upgrade with Helm in the current kubeconfig's cluster, with IMG
 	$(BIN)/helm upgrade --install $(RELEASE) $(CHART) --namespace=$(RELEASE) --create-namespace --reset-values --wait \
-		--set=image.repository=$(shell echo '$(IMG)' | sed 's/:[^:/]*$$//') --set-string=image.tag=$(lastword $(subst :, ,$(IMG)))
+		$(shell echo '$(IMG)' | sed -E 's,^(([^/@]*/)*[^/:@]+)(:([^/@]+))?(@(.+))?$$,--set=image.repository=\1 --set-string=image.tag=\4 --set=image.digest=\6,; s,tag= --set=image.digest=$$,tag=latest,')
 
 undeploy: setup ## Uninstall it
 	$(BIN)/helm uninstall $(RELEASE) --namespace=$(RELEASE) --wait

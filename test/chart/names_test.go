@@ -21,8 +21,10 @@ func TestObjects(t *testing.T) {
 	policies := []string{
 		"ValidatingAdmissionPolicy essential-containers.apps.changes",
 		"ValidatingAdmissionPolicy essential-containers.apps.creation",
+		"ValidatingAdmissionPolicy essential-containers.apps.tracking",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.tracking",
 	}
 	defaults := append([]string{
 		"Certificate essential-containers-ca",
@@ -76,6 +78,15 @@ func TestObjects(t *testing.T) {
 		"the pod monitor is switched on": {
 			args: []string{"--set", "podMonitor.enabled=true"},
 			plus: []string{"PodMonitor essential-containers"},
+		},
+		"the webhook's pods are closed to all but some": {
+			args: []string{"--set-json", `webhook.networkPolicy={"enabled":true,"from":[{"ipBlock":{"cidr":"10.0.0.0/28"}}]}`},
+			plus: []string{"NetworkPolicy essential-containers-webhook"},
+		},
+		"the mutating webhooks have a name of their own": {
+			args:  []string{"--set", "webhook.configurationName=zz-essential-containers"},
+			minus: []string{"MutatingWebhookConfiguration essential-containers.apps"},
+			plus:  []string{"MutatingWebhookConfiguration zz-essential-containers"},
 		},
 		"the accounts have names of their own": {
 			args:  []string{"--set", "webhook.serviceAccount.name=door,reaper.serviceAccount.name=scythe"},

@@ -23,7 +23,7 @@ func TestNotes(t *testing.T) {
 		ignoreWarning = "WARNING: webhook.failurePolicy is Ignore"
 		notAdopted    = "neither checked nor\ntracked: its sidecars keep it running for ever."
 		adopted       = "neither checked nor\ntracked until the reaper adopts it."
-		forgeWarning  = "WARNING: admissionPolicies.enabled is false. A user who may write pods, their status or their bindings can " +
+		forgeWarning  = "WARNING: admissionPolicies.changes does not deny. A user who may write pods, their status or their bindings can " +
 			"have the reaper\nstop and delete them.\n"
 		delayWarning = "WARNING: defaults.mode is Native and defaults.stopDelay 30s."
 

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // The CEL of the policies, by what it says. The end-to-end tests show what API
@@ -32,7 +34,7 @@ func TestCreationPolicy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			checkPolicy(t, "creation", []string{"--set", test.set}, admissionv1.ValidatingAdmissionPolicySpec{
 				MatchConstraints: rules(onPods(admissionv1.Create, "pods")),
-				MatchConditions: []admissionv1.MatchCondition{{
+				MatchConditions: []admissionv1.MatchCondition{hasTheLabel, {
 					Name: "has-an-annotation",
 					Expression: `["essential-containers/tracked", "essential-containers/due", "essential-containers/stopped"].exists(key, ` +
 						`object.?metadata.?annotations[?key].hasValue())`,
@@ -47,22 +49,75 @@ func TestCreationPolicy(t *testing.T) {
 					},
 					{
 						Expression: "variables.optedIn",
-						Message: "metadata.annotations[essential-containers/tracked] has the reaper delete the pod: " +
-							"this namespace has not opted in",
+						Message: "metadata.annotations[essential-containers/tracked] has the reaper delete the pod, and " +
+							"this namespace has not opted in: remove the annotation",
 					},
 					{
 						Expression: "variables.namesAreContainers",
 						Message: "metadata.annotations[essential-containers/tracked] is for pods whose label " +
-							"essential-containers names some of their containers, each once",
+							"essential-containers names some of their containers, each once: remove the annotation, or correct the label",
 					},
 					{
 						Expression: "object" + trackedIsRight,
 						MessageExpression: `"metadata.annotations[essential-containers/tracked] is written by the webhook alone, ` +
-							`which would have written " + variables.names.join(",")`,
+							`which would have written " + variables.names.join(",") + ": remove the annotation"`,
 					},
 				},
 			})
 		})
+	}
+}
+
+var hasTheLabel = admissionv1.MatchCondition{Name: "has-the-label", Expression: `object.?metadata.?labels[?"essential-containers"].hasValue()`}
+
+func TestTrackingPolicy(t *testing.T) {
+	want := admissionv1.ValidatingAdmissionPolicySpec{
+		MatchConstraints: rules(onPods(admissionv1.Create, "pods")),
+		MatchConditions: []admissionv1.MatchCondition{hasTheLabel, {
+			Name: "is-not-static", Expression: `!object.?metadata.?annotations[?"kubernetes.io/config.mirror"].hasValue()`,
+		}},
+		Variables: podVariables("object", optedInByDefault),
+		Validations: []admissionv1.Validation{{
+			Expression: `!variables.optedIn || object.?metadata.?annotations[?"essential-containers/tracked"].orValue("") != ""`,
+			Message: "metadata.labels[essential-containers] has no effect on this pod: no webhook answered, or another mutating webhook " +
+				"added the label after the turn of this one. Names of MutatingWebhookConfigurations decide the order: choose a later " +
+				"one (webhook.configurationName of the chart)",
+		}},
+	}
+	for set, actions := range map[string][]admissionv1.ValidationAction{
+		"":                             {admissionv1.Deny},
+		"webhook.failurePolicy=Ignore": {admissionv1.Warn},
+		"reaper.adopt=true":            {admissionv1.Warn},
+	} {
+		t.Run(set, func(t *testing.T) { checkPolicyActions(t, "tracking", []string{"--set", set}, want, actions) })
+	}
+}
+
+// Each policy has a list of what it does; without any, it is not there.
+func TestPolicyActions(t *testing.T) {
+	for _, name := range []string{"creation", "changes", "tracking"} {
+		for list, want := range map[string][]admissionv1.ValidationAction{
+			`["Warn","Audit"]`: {admissionv1.Warn, admissionv1.Audit},
+			`["Audit"]`:        {admissionv1.Audit},
+			`[]`:               nil,
+		} {
+			t.Run(name+"="+list, func(t *testing.T) {
+				policies, bindings := policies(t, "--set-json", "admissionPolicies."+name+"="+list)
+				if len(policies) != len(bindings) || len(policies) != 4-max(0, 1-len(want)) {
+					t.Fatalf("%d policies and %d bindings", len(policies), len(bindings))
+				}
+				if want == nil {
+					if policies[name] != nil {
+						t.Error("the policy is there")
+					}
+				} else if diff := cmp.Diff(want, bindings[name].Spec.ValidationActions); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+	if policies, _ := policies(t, "--set", "admissionPolicies.enabled=false"); len(policies) != 1 || policies["reaper"] == nil {
+		t.Errorf("switched off, %d policies are left", len(policies))
 	}
 }
 
@@ -74,33 +129,87 @@ var reaperAccounts = map[string]struct{ set, account string }{
 }
 
 func TestChangesPolicy(t *testing.T) {
+	const exempt = `system:serviceaccount:other:other-reaper`
 	for name, test := range reaperAccounts {
 		t.Run(name, func(t *testing.T) {
-			checkPolicy(t, "changes", []string{"--set", test.set}, admissionv1.ValidatingAdmissionPolicySpec{
+			args := []string{"--set", test.set, "--set-json", `admissionPolicies.exemptReapers=["` + exempt + `"]`}
+			checkPolicy(t, "changes", args, admissionv1.ValidatingAdmissionPolicySpec{
 				MatchConstraints: rules(
 					onPods(admissionv1.Update, "pods", "pods/*"),
 					onPods(admissionv1.Create, "pods/binding", "bindings"),
 				),
 				MatchConditions: []admissionv1.MatchCondition{
 					{
-						Name: "changes-an-annotation",
-						Expression: `["essential-containers/tracked", "essential-containers/due", "essential-containers/stopped"].exists(key, ` +
-							`object.?metadata.?annotations[?key] != ` +
-							`(request.operation == "CREATE" ? optional.none() : oldObject.?metadata.?annotations[?key]))`,
+						Name: "changes-a-key",
+						Expression: `["essential-containers/tracked", "essential-containers/due", "essential-containers/stopped", ` +
+							`"essential-containers/completion", "essential-containers/on-failure", "essential-containers/stop-delay", ` +
+							`"essential-containers/retention", "essential-containers/mode"].exists(key, object.?metadata.?annotations[?key] != ` +
+							`(request.operation == "CREATE" ? optional.none() : oldObject.?metadata.?annotations[?key])) || ` +
+							`request.operation != "CREATE" && ` +
+							`object.?metadata.?labels[?"essential-containers"] != oldObject.?metadata.?labels[?"essential-containers"]`,
 					},
 					{
-						Name:       "is-not-the-reaper",
-						Expression: `request.userInfo.?username.orValue("") != ` + strconv.Quote(test.account),
+						Name:       "is-not-a-reaper",
+						Expression: `!(request.userInfo.?username.orValue("") in ["` + test.account + `","` + exempt + `"])`,
 					},
 				},
-				Validations: []admissionv1.Validation{{
-					Expression: "false",
-					Message: "metadata.annotations[essential-containers/tracked], [essential-containers/due] and " +
-						"[essential-containers/stopped] are written by the webhook and the reaper alone; " +
-						"to opt a running pod out, remove its label essential-containers",
-				}},
+				Variables: []admissionv1.Variable{
+					{Name: "tracked", Expression: `object.?metadata.?annotations[?"essential-containers/tracked"].hasValue()`},
+					{Name: "label", Expression: `object.?metadata.?labels[?"essential-containers"]`},
+				},
+				Validations: []admissionv1.Validation{
+					{
+						Expression: `["essential-containers/tracked", "essential-containers/due", "essential-containers/stopped"].all(key, ` +
+							`!object.?metadata.?annotations[?key].hasValue() || request.operation != "CREATE" && ` +
+							`object.?metadata.?annotations[?key] == oldObject.?metadata.?annotations[?key])`,
+						Message: "metadata.annotations[essential-containers/tracked], [essential-containers/due] and " +
+							"[essential-containers/stopped] are written by the webhook and the reaper alone: leave them as they are; " +
+							"to opt a running pod out, remove its label essential-containers",
+					},
+					{
+						Expression: `request.operation == "CREATE" || !variables.tracked || !variables.label.hasValue() || ` +
+							`variables.label == oldObject.?metadata.?labels[?"essential-containers"]`,
+						Message: "metadata.labels[essential-containers] counts when a pod is created: create it again with the other label, " +
+							"or remove the label to opt the pod out",
+					},
+					readable("completion", `(Any|All)`, "must be Any or All"),
+					readable("mode", `(Reap|Native)`, "must be Reap or Native"),
+					readable("on-failure", `(Stop|Ignore)`, "must be Stop or Ignore"),
+					readable("retention", `(Forever|`+delayExpression+`)`, "must be a duration such as 90s, 1h30m or 2d, or Forever"),
+					readable("stop-delay", delayExpression, "must be a duration such as 90s, 1h30m or 2d"),
+				},
 			})
 		})
+	}
+}
+
+// delayExpression is the regular expression of durations.
+const delayExpression = `(0|[0-9]{1,4}d|([0-9]{1,4}d)?([0-9]{1,9}([.][0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)`
+
+// readable is the validation of a policy annotation that has changed.
+func readable(name, expression, must string) admissionv1.Validation {
+	key := `?metadata.?annotations[?"essential-containers/` + name + `"]`
+	return admissionv1.Validation{
+		Expression: `!variables.tracked || request.operation != "CREATE" && object.` + key + ` == oldObject.` + key + ` || ` +
+			`!object.` + key + `.hasValue() || object.` + key + `.orValue("").matches("^` + expression + `$")`,
+		Message: "metadata.annotations[essential-containers/" + name + "] " + must,
+		Reason:  new(metav1.StatusReasonInvalid),
+	}
+}
+
+// What the policy takes for a duration, the program can read, and the other way
+// round, but for what nobody writes.
+func TestDurationsOfThePolicyCanBeRead(t *testing.T) {
+	expression := regexp.MustCompile("^" + delayExpression + "$")
+	for text, want := range map[string]bool{
+		"0": true, "0s": true, "90s": true, "1h30m": true, "1.5h": true, "2d": true, "1d12h": true, "30d": true, "100ms": true,
+		"": false, "d": false, "1": false, "1d1": false, "-1s": false, "1w": false, "forever": false, "1 h": false, "1h ": false, "12h1d": false,
+	} {
+		policies, policy := essential.DefaultPolicies(), expression.MatchString(text)
+		program := policies.Set(essential.StopDelayAnnotation, text) == nil
+		if policy != want || program != want {
+			t.Errorf("%q: the policy accepts it: %v, the program: %v, want %v", text, policy, program, want)
+		}
 	}
 }
 
@@ -186,12 +295,19 @@ func reaperPolicy(account string) admissionv1.ValidatingAdmissionPolicySpec {
 }
 
 // checkPolicy compares the rendered policy to want, which lacks what all have
-// in common, and its binding to what all bindings are.
+// in common, and its binding to what most bindings are.
 func checkPolicy(t *testing.T, suffix string, args []string, want admissionv1.ValidatingAdmissionPolicySpec) {
+	t.Helper()
+	checkPolicyActions(t, suffix, args, want, []admissionv1.ValidationAction{admissionv1.Deny})
+}
+
+func checkPolicyActions(t *testing.T, suffix string, args []string, want admissionv1.ValidatingAdmissionPolicySpec, actions []admissionv1.ValidationAction) {
 	t.Helper()
 	want.FailurePolicy = new(admissionv1.Fail)
 	for i := range want.Validations {
-		want.Validations[i].Reason = new(metav1.StatusReasonForbidden)
+		if want.Validations[i].Reason == nil {
+			want.Validations[i].Reason = new(metav1.StatusReasonForbidden)
+		}
 	}
 	policies, bindings := policies(t, args...)
 	policy, binding := policies[suffix], bindings[suffix]
@@ -201,10 +317,7 @@ func checkPolicy(t *testing.T, suffix string, args []string, want admissionv1.Va
 	if diff := cmp.Diff(want, policy.Spec); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}
-	bound := admissionv1.ValidatingAdmissionPolicyBindingSpec{
-		PolicyName:        policy.Name,
-		ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
-	}
+	bound := admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: policy.Name, ValidationActions: actions}
 	if diff := cmp.Diff(bound, binding.Spec); diff != "" {
 		t.Errorf("binding (-want +got):\n%s", diff)
 	}

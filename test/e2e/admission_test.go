@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -31,8 +34,8 @@ func testRejectsPolicies(t *testing.T) {
 	for annotation, want := range map[string]string{
 		essential.CompletionAnnotation: "must be Any or All",
 		essential.OnFailureAnnotation:  "must be Stop or Ignore",
-		essential.StopDelayAnnotation:  "must be a duration such as 90s, 10m or 1h30m",
-		essential.RetentionAnnotation:  "must be a duration such as 90s, 10m or 1h30m, or Forever",
+		essential.StopDelayAnnotation:  "must be a duration such as 90s, 1h30m or 2d",
+		essential.RetentionAnnotation:  "must be a duration such as 90s, 1h30m or 2d, or Forever",
 	} {
 		want = "metadata.annotations[" + annotation + `]: Invalid value: "nonsense": ` + want
 		err := cluster.Create(s.ctx, kube.Pod(s.namespace, "rejected", annotated(stuck(corev1.RestartPolicyNever), annotation, "nonsense")))
@@ -206,20 +209,37 @@ func testTrackingCannotBeForged(t *testing.T) {
 		stop  = `{"metadata":{"annotations":{"essential-containers/stopped":"2030-01-01T00:00:00Z Succeeded: x"}},"spec":{"activeDeadlineSeconds":1}}`
 		due   = `{"metadata":{"annotations":{"essential-containers/due":"2030-01-01T00:00:00Z Succeeded: x"}}}`
 		only  = "are written by the webhook and the reaper alone"
+		label = `{"metadata":{"labels":{"essential-containers":%q}}}`
+		birth = "counts when a pod is created"
 	)
+	copied := kube.Pod(s.namespace, "copied", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Sidecar("main"), kube.Sidecar("proxy")),
+		essential.TrackedAnnotation, "main"))
+	s.create(copied)
+	policy := func(write func(client.Client, *corev1.Pod, string) error, pod *corev1.Pod, key, value string) error {
+		return write(admin, pod, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, key, value))
+	}
 	for sentence, c := range map[string]struct {
 		err  error
 		want string // in the error; empty: none
 	}{
 		"a pod brings the mark into a namespace that did not opt in": {create(outside, new("main"), essential.TrackedAnnotation, "main"), "this namespace has not opted in"},
-		"a pod without the label brings the mark":                    {create(s.namespace, nil, essential.TrackedAnnotation, "main"), "is for pods whose label essential-containers names"},
-		"a pod without the label brings a stop":                      {create(s.namespace, nil, essential.StoppedAnnotation, "2030-01-01T00:00:00Z"), "are written by the reaper alone"},
-		"a pod without the label brings a delayed stop":              {create(s.namespace, nil, essential.DueAnnotation, "2030-01-01T00:00:00Z"), "are written by the reaper alone"},
+		"a pod without the label brings all, as a copy does":         {create(s.namespace, nil, essential.TrackedAnnotation, "main", essential.StoppedAnnotation, "2030-01-01T00:00:00Z Failed: x", essential.DueAnnotation, "x"), ""},
+		"a user labels that pod afterwards":                          {metadata(admin, copied, fmt.Sprintf(label, "main")), birth},
+		"a user changes the label of a tracked pod":                  {metadata(admin, tracked, fmt.Sprintf(label, "proxy")), birth},
+		"a user does so through the status, too":                     {status(admin, tracked, fmt.Sprintf(label, "proxy")), birth},
+		"a user labels a pod that was never tracked":                 {metadata(admin, plain, fmt.Sprintf(label, "main")), ""},
+		"a policy that cannot be read":                               {policy(metadata, tracked, essential.RetentionAnnotation, "1w"), "must be a duration such as 90s, 1h30m or 2d, or Forever"},
+		"a stop-delay that cannot be read, through the status":       {policy(status, tracked, essential.StopDelayAnnotation, "Forever"), "must be a duration such as 90s, 1h30m or 2d"},
+		"a completion that cannot be read":                           {policy(metadata, tracked, essential.CompletionAnnotation, "all"), "must be Any or All"},
+		"a policy on failure that cannot be read":                    {policy(metadata, tracked, essential.OnFailureAnnotation, ""), "must be Stop or Ignore"},
+		"a mode that cannot be read":                                 {policy(metadata, tracked, essential.ModeAnnotation, "native"), "must be Reap or Native"},
+		"a policy in days":                                           {policy(metadata, tracked, essential.RetentionAnnotation, "1d12h"), ""},
+		"a pod that is not tracked may say anything":                 {policy(metadata, plain, essential.RetentionAnnotation, "1w"), ""},
 		"a labelled pod brings all, and the webhook corrects them":   {create(s.namespace, new("main"), essential.TrackedAnnotation, "proxy", essential.StoppedAnnotation, "x", essential.DueAnnotation, "x"), ""},
 		"a user tracks a pod":                                        {metadata(admin, plain, track), only},
 		"a user tracks a labelled pod":                               {metadata(admin, untracked, track), only},
 		"a user changes what is tracked":                             {metadata(admin, tracked, other), only},
-		"a user untracks a pod":                                      {metadata(admin, tracked, untr), only},
+		"a user untracks a pod, as its own manifest does":            {metadata(admin, tracked, untr), ""},
 		"a user does so through the status":                          {status(admin, plain, track), only},
 		"a user stops a pod in the reaper's name":                    {metadata(admin, tracked, stop), only},
 		"a user records a completion in the reaper's name":           {status(admin, tracked, due), only},
@@ -238,6 +258,43 @@ func testTrackingCannotBeForged(t *testing.T) {
 		})
 	}
 	s.boundsReaper(tracked, plain, untracked)
+}
+
+// What people do with tracked pods every day is not refused.
+func testOrdinaryCommands(t *testing.T) {
+	s := newScene(t, true)
+	pod := kube.Pod(s.namespace, "original", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")))
+	s.create(pod)
+	s.kubectl("wait", "pod/original", "--for=condition=Ready", "--timeout=60s")
+	s.kubectl("debug", "original", "--copy-to=copy", "--container=debugger", "--image="+kube.Image, "--keep-annotations", "--", "sleep", "1")
+	copied := s.awaitPod("copy", "there", func(*corev1.Pod) bool { return true })
+	if _, labelled := copied.Labels[essential.Label]; labelled || copied.Annotations[essential.TrackedAnnotation] != "main" {
+		t.Errorf("the copy has the labels %v and the annotations %v: this test tries nothing", copied.Labels, copied.Annotations)
+	}
+	s.kubectl("debug", "original", "--container=guest", "--image="+kube.Image, "--", "true") // an ephemeral container
+	s.kubectl("annotate", "pod/original", "essential-containers/retention=1d", "example.com/note=x")
+	s.kubectl("label", "pod/original", "team=batch")
+
+	// The user's own manifest does not know the annotations.
+	s.must(cluster.Get(s.ctx, client.ObjectKeyFromObject(pod), pod))
+	pod.Annotations, pod.ManagedFields = nil, nil
+	manifest, err := json.Marshal(pod)
+	s.must(err)
+	file := filepath.Join(t.TempDir(), "pod.json")
+	s.must(os.WriteFile(file, manifest, 0o600))
+	s.kubectl("replace", "-f", file)
+	s.awaitEventOf(pod, "Untracked")
+	s.kubectl("label", "pod/original", "essential-containers-")
+}
+
+// kubectl runs it in the scene's namespace, and returns what it prints.
+func (s *scene) kubectl(args ...string) (output string) {
+	s.Helper()
+	text, err := exec.CommandContext(s.ctx, kubectl, append([]string{"--kubeconfig", kubeconfig, "-n", s.namespace}, args...)...).CombinedOutput()
+	if err != nil {
+		s.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, text)
+	}
+	return string(text)
 }
 
 // boundsReaper tries everything else as the reaper's account, with every right

@@ -102,6 +102,8 @@ func TestEndToEnd(t *testing.T) {
 		"WorkloadFromBefore":          testWorkloadFromBefore,
 		"Untracked":                   testUntracked,
 		"TrackingCannotBeForged":      testTrackingCannotBeForged,
+		"OrdinaryCommands":            testOrdinaryCommands,
+		"LabelsOfOtherWebhooks":       testLabelsOfOtherWebhooks,
 		"RejectsPodsThroughAJob":      testRejectsPodsThroughAJob,
 		"WarnsOfOneContainer":         testWarnsOfOneContainer,
 		"RestrictedPodSecurity":       testRestrictedPodSecurity,

@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
@@ -70,6 +71,29 @@ func testInjectedSidecars(t *testing.T, mode essential.Mode) {
 			if want := where == "native" || mode == essential.ModeNative; strings.Contains(pod, "stopping") == want {
 				t.Errorf("%s: the event says %q", job.Name, pod)
 			}
+		}
+	}
+}
+
+// Another webhook adds the label. If that comes after ours, the API server does not
+// ask ours any more: the pod is refused, and the message says what helps.
+func testLabelsOfOtherWebhooks(t *testing.T) {
+	s := newScene(t, true)
+	url, bundle := s.serveInjector(map[string]injection{
+		"/label": {`"` + essential.Label + `":`, []addition{{"/metadata/labels/" + essential.Label, "main"}}},
+	})
+	for name, want := range map[string]string{"a-before": "", "z-after": "essential-containers] has no effect on this pod"} {
+		s.registerInjector(name+"-label", name, url+"/label", bundle, admissionregistrationv1.IfNeededReinvocationPolicy)
+		pod := kube.Pod(s.namespace, name, kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true"), kube.Sidecar("proxy")))
+		pod.Labels = map[string]string{injectLabel: name}
+		var err error
+		s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+			created := pod.DeepCopy()
+			err = cluster.Create(ctx, created, client.DryRunAll)
+			return err != nil || created.Labels[essential.Label] != "", "the injector is not asked yet"
+		}))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got error %v, want %q", name, err, want)
 		}
 	}
 }

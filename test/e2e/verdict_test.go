@@ -334,7 +334,7 @@ func testPostStartHooks(t *testing.T) {
 	s.create(slow)
 	s.create(waits)
 	native.Spec.Template.Annotations = map[string]string{essential.ModeAnnotation: "Native"}
-	s.warns(`the postStart hook of container "proxy" has to end before "main" starts`, native)
+	s.warns(`the postStart hook of container "proxy" has to succeed before "main" starts`, native)
 	s.succeeds(slow, 1)
 	s.succeeds(waits, 1)
 }

@@ -108,6 +108,32 @@ Takes (dict "root" $ "pod" VARIABLE).
   expression: {{ .pod }}.?spec.?containers.orValue([]).filter(c, c.name in variables.names).size() == variables.names.size()
 {{- end -}}
 
+{{/* What a policy for new pods matches. */}}
+{{- define "essential-containers.newPods" -}}
+matchPolicy: Equivalent
+resourceRules:
+  - operations: [CREATE]
+    apiGroups: [""]
+    apiVersions: [v1]
+    resources: [pods]
+    scope: Namespaced
+{{- end -}}
+
+{{/* Has a policy take effect. Takes (dict "root" $ "policy" NAME "actions" LIST). */}}
+{{- define "essential-containers.policyBinding" -}}
+{{- $name := printf "%s.%s" (include "essential-containers.clusterName" .root) .policy -}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "essential-containers.labels" (dict "root" .root "component" "reaper") | nindent 4 }}
+spec:
+  policyName: {{ $name }}
+  validationActions: {{ toJson .actions }}
+{{- end -}}
+
 {{/* What selects one component's pods; takes (dict "root" $ "component" NAME), as all below do. */}}
 {{- define "essential-containers.selectorLabels" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
@@ -199,6 +225,14 @@ readinessProbe:
 {{- with $values.resources }}
 resources:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if dig "limits" "memory" "" ($values.resources | default dict) }}
+env:
+  # Go's garbage collector keeps below it.
+  - name: MEMORY_LIMIT
+    valueFrom:
+      resourceFieldRef:
+        resource: limits.memory
 {{- end }}
 securityContext:
   allowPrivilegeEscalation: false
