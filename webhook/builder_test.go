@@ -197,6 +197,7 @@ func decodePod(t test, text string) *object {
 	if err := utiljson.Unmarshal([]byte(text), &p); err != nil {
 		t.Fatal(err)
 	}
+	p.body = []byte(`{"request":{"object":` + text + `}}`)
 	return &p
 }
 

@@ -40,7 +40,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 				"explained (pod stopped as Failed: its reason names the container), kept (the kubelet repeated its Failed), " +
 				"unchanged (other Failed pod), " +
 				"allowed (workload admitted), denied (the label or a policy annotation is wrong, or the kubelet reports Failed with statuses of running containers), " +
-				"malformed (no readable review of such an object: HTTP 4xx), failed (a fault of the webhook: HTTP 500).",
+				"malformed (no readable review of such an object: HTTP 4xx), failed (a fault of the webhook, or too many large reviews at a time: HTTP 5xx).",
 		}, []string{"resource", "result"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "essential_containers_admission_duration_seconds",

@@ -78,6 +78,10 @@ func convert(p *object, essentials []string) (operations []jsonpatch.Operation) 
 	add := func(op, path string, value any) {
 		operations = append(operations, jsonpatch.NewOperation(op, path, value))
 	}
+	raw, err := p.containers()
+	if err != nil {
+		panic(err) // the same text was decoded before
+	}
 	moved, next := 0, len(p.Spec.InitContainers)
 	for i := range p.Spec.Containers {
 		c := &p.Spec.Containers[i]
@@ -88,7 +92,7 @@ func convert(p *object, essentials []string) (operations []jsonpatch.Operation) 
 			add("add", initial, []any{})
 		}
 		add("remove", regular+strconv.Itoa(i-moved), nil)
-		add("add", initial+"/-", c.raw)
+		add("add", initial+"/-", raw[i])
 		add("add", initial+"/"+strconv.Itoa(next)+"/restartPolicy", corev1.ContainerRestartPolicyAlways)
 		moved++
 		next++

@@ -1,8 +1,8 @@
 package webhook
 
 import (
-	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -36,6 +36,8 @@ type object struct {
 		JobTemplate           *object                      `json:"jobTemplate"` // of a CronJob
 	} `json:"spec"`
 	Status corev1.PodStatus `json:"status"` // of pods
+
+	body []byte // of the review, if this is its object
 }
 
 type container struct {
@@ -48,18 +50,27 @@ type container struct {
 	Lifecycle          struct {
 		PostStart *struct{} `json:"postStart"`
 	} `json:"lifecycle"`
-
-	raw json.RawMessage // as it came
 }
 
-// UnmarshalJSON also keeps the container as it came.
-func (c *container) UnmarshalJSON(raw []byte) error {
-	type plain container
-	if err := utiljson.Unmarshal(raw, (*plain)(c)); err != nil { // keys are case sensitive, as everywhere
-		return err
+// containers are the review's pod's regular containers as they came, with fields
+// newer than the API library. They are decoded only if they are needed: most pods
+// keep them where they are.
+func (o *object) containers() (raw []json.RawMessage, err error) {
+	var review struct {
+		Request struct {
+			Object struct {
+				Spec struct {
+					Containers []json.RawMessage `json:"containers"`
+				} `json:"spec"`
+			} `json:"object"`
+		} `json:"request"`
 	}
-	c.raw = bytes.Clone(raw)
-	return nil
+	err = utiljson.Unmarshal(o.body, &review) // keys are case sensitive, as everywhere
+	raw = review.Request.Object.Spec.Containers
+	if err == nil && len(raw) != len(o.Spec.Containers) {
+		err = fmt.Errorf("%d containers are %d", len(o.Spec.Containers), len(raw))
+	}
+	return raw, err
 }
 
 // restarter returns the field for which the kubelet may restart the container

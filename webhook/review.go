@@ -93,7 +93,10 @@ func (h *handler) readRequest(w http.ResponseWriter, r *http.Request) (q *reques
 	if err := utiljson.Unmarshal(body, &review); err != nil {
 		return nil, refuse(http.StatusBadRequest, "decoding the AdmissionReview: %v", err), release
 	}
-	return review.Request, h.check(&review), release
+	if q = review.Request; q != nil && q.Object != nil {
+		q.Object.body = body
+	}
+	return q, h.check(&review), release
 }
 
 // busy is the refusal of a review whose turn did not come. The API server treats
