@@ -272,7 +272,6 @@ func testRetention(t *testing.T, mode essential.Mode) {
 	s.create(forever)
 	pod := kube.Pod(s.namespace, "retained", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, retention.String()))
 	s.create(pod)
-	allEnded := func(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) }
 	retained := s.awaitPod("retained", "of a terminal phase, with all ended", allEnded)
 	since := containerStatus(retained, "main").State.Terminated.FinishedAt
 	if mode == essential.ModeReap {
@@ -289,6 +288,9 @@ func testRetention(t *testing.T, mode essential.Mode) {
 	await(s, forever, "of a terminal phase, with all ended", allEnded)
 	s.kept(forever)
 }
+
+// allEnded reports whether the pod has a terminal phase and nothing of it runs.
+func allEnded(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) }
 
 // A policy may be edited while the pod runs, but not to something that cannot be read.
 func testPolicyEdited(t *testing.T, mode essential.Mode) {

@@ -73,7 +73,7 @@ var spoilers = []spoiler{
 // tooLarge is a body above the webhook's limit. It comes once in a while: it is
 // work for whoever makes it too.
 const (
-	tooLarge      = 8<<20 + 1
+	tooLarge      = 6<<20 + 1
 	tooLargeOneIn = 300
 )
 
@@ -137,33 +137,37 @@ type badInput struct {
 	answers // to be read when run has ended
 }
 
+// paths are all that the webhooks answer on.
+var paths = []string{webhook.PodsPath, webhook.StatusesPath, webhook.WorkloadsPath}
+
 // run sends them one by one until ctx ends, to one pod after the other.
 func (b *badInput) run(ctx context.Context, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 4))
-	paths := []string{webhook.PodsPath, webhook.StatusesPath, webhook.WorkloadsPath}
 	asking := &http.Client{Transport: &http.Transport{}} // until the API server says where the webhooks are: asks nobody
 	defer func() { asking.CloseIdleConnections() }()
 	for n := 0; ctx.Err() == nil; n++ {
 		path := paths[r.IntN(len(paths))]
 		body := badBody(r, goodReview(path))
 		if n%100 == 0 { // replicas come and go
-			if c, err := b.client(ctx); err == nil {
+			if c, err := webhookClient(ctx, b.cluster); err == nil {
 				asking.CloseIdleConnections()
 				asking = c
 			}
 		}
-		b.send(ctx, asking, path, body)
+		if code := send(ctx, asking, path, body); ctx.Err() == nil {
+			b.add(code, body)
+		}
 		wait(ctx, 30*time.Millisecond)
 	}
 }
 
-// client connects to the webhooks' pods in turn, whatever host it is asked for.
-func (b *badInput) client(ctx context.Context) (*http.Client, error) {
+// webhookClient connects to the webhooks' pods in turn, whatever host it is asked for.
+func webhookClient(ctx context.Context, cluster *kube.Cluster) (*http.Client, error) {
 	var configuration admissionregistrationv1.MutatingWebhookConfiguration
-	if err := b.cluster.Get(ctx, client.ObjectKey{Name: kube.WebhookConfiguration}, &configuration); err != nil {
+	if err := cluster.Get(ctx, client.ObjectKey{Name: kube.WebhookConfiguration}, &configuration); err != nil {
 		return nil, err
 	}
-	pods, err := b.cluster.Components(ctx, "webhook")
+	pods, err := cluster.Components(ctx, "webhook")
 	if err != nil || len(pods) == 0 {
 		return nil, fmt.Errorf("listing the webhook's pods: %d, %w", len(pods), err)
 	}
@@ -173,27 +177,24 @@ func (b *badInput) client(ctx context.Context) (*http.Client, error) {
 	next := 0
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		next++
-		return b.cluster.Dial(ctx, network, net.JoinHostPort(pods[next%len(pods)].Status.PodIP, "9443"))
+		return cluster.Dial(ctx, network, net.JoinHostPort(pods[next%len(pods)].Status.PodIP, "9443"))
 	}
 	transport := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: config.Service.Name + "." + config.Service.Namespace + ".svc"}}
 	return &http.Client{Transport: transport, Timeout: 5 * time.Second}, nil
 }
 
-func (b *badInput) send(ctx context.Context, asking *http.Client, path string, body []byte) {
+// send returns the status of the answer; 0: there was none.
+func send(ctx context.Context, asking *http.Client, path string, body []byte) (code int) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://webhook"+path, bytes.NewReader(body))
 	if err != nil {
-		return
+		return 0
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := asking.Do(request)
-	code := 0
-	if err == nil {
-		code = response.StatusCode
-		_, _ = io.Copy(io.Discard, response.Body)
-		_ = response.Body.Close()
+	if err != nil {
+		return 0
 	}
-	if ctx.Err() != nil {
-		return
-	}
-	b.add(code, body)
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+	return response.StatusCode
 }

@@ -38,6 +38,7 @@ type world struct {
 	creating sync.Mutex // held while works are created, or are not to be
 	troubles map[trouble]int
 	steps    []step // of the reapers' clock
+	flood    flood
 }
 
 // faults are all of them. The Lease of the leader lasts 15 seconds.
@@ -161,6 +162,9 @@ var faults = []fault{
 			return err
 		}
 		return kube.Signal("webhook", pods[r.IntN(len(pods))].Name, syscall.SIGKILL)
+	}},
+	{"webhooks-flooded", "the webhooks get hostile bodies, 50 at a time, for 15 to 30 s", func(ctx context.Context, w *world, r *rand.Rand) error {
+		return w.flooded(ctx, r, 15, 30)
 	}},
 	{"certificate-renewed", "cert-manager issues the webhook's certificate anew", func(ctx context.Context, w *world, _ *rand.Rand) error {
 		return w.cluster.RenewCertificate(ctx)

@@ -41,7 +41,7 @@ var invariants = []struct {
 	{once, "no Job ran its main again after it had completed, documented cases aside; none is unfinished"},
 	{tracked, "every labelled pod that was admitted in an opted-in namespace is tracked, and no other"},
 	{leakless, "neither program leaks goroutines, file descriptors or memory"},
-	{unshaken, "neither program panics or runs out of memory, and no bad body makes the webhook answer 5xx"},
+	{unshaken, "neither program panics or runs out of memory, no bad body makes the webhook answer 5xx, and hostile ones keep it from no labelled pod"},
 	{phaseLast, "no tracked pod has a terminal phase while one of its containers runs"},
 	{phaseTrue, "every tracked pod ended with the phase that its main's own output says"},
 	{noneRejected, "the kubelet rejected no pod for what a tracked pod still held"},
@@ -59,6 +59,7 @@ type records struct {
 	samples []sample     // of the programs' metrics
 	exits   []exit       // of the programs' processes
 	bad     answers      // to bad bodies
+	flood   flood        // of hostile ones
 }
 
 // write is a successful write of a pod.
@@ -450,7 +451,13 @@ func (j *judgement) judgePrograms() {
 			j.add(unshaken, e.pod, "it ran out of memory")
 		}
 	}
-	for _, f := range j.bad.failures {
+	for _, r := range j.flood.refused {
+		j.add(unshaken, "the webhook", "a labelled pod was refused while hostile bodies were sent: %s", r)
+	}
+	if j.flood.tried > 0 && j.flood.admitted == 0 {
+		j.add(witnessed, "the run", "no labelled pod was created while hostile bodies were sent")
+	}
+	for _, f := range slices.Concat(j.bad.failures, j.flood.failures) {
 		j.add(unshaken, "the webhook", "answered %s", f)
 	}
 }

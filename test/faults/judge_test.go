@@ -690,6 +690,23 @@ func TestJudge(t *testing.T) {
 			},
 			want: []string{`I6 the webhook: answered 500 to "{"`},
 		},
+		"a hostile body to which the webhook answered with its own fault, and one that it did not read": {
+			spoil: func(s *scene) {
+				s.flood = flood{answers: answers{classes: map[int]int{}}, admitted: 1}
+				s.flood.add(503, []byte("busy"))
+				s.flood.add(413, []byte("too large"))
+				s.flood.add(500, []byte("{"))
+			},
+			want: []string{`I6 the webhook: answered 500 to "{"`},
+		},
+		"a labelled pod that was refused meanwhile": {
+			spoil: func(s *scene) { s.flood = flood{answers: answers{tried: 9}, admitted: 1, refused: []string{"late"}} },
+			want:  []string{"I6 the webhook: a labelled pod was refused while hostile bodies were sent: late"},
+		},
+		"hostile bodies, and nobody looked at labelled pods": {
+			spoil: func(s *scene) { s.flood = flood{answers: answers{tried: 9}} },
+			want:  []string{"I0 the run: no labelled pod was created while hostile bodies were sent"},
+		},
 		"a process that was restarted has a beginning of its own": {
 			spoil: func(s *scene) {
 				s.samples = append(s.samples, sample{at: start.Add(time.Hour), pod: "reaper-1", born: 2, goroutines: 400, fds: 120, memory: 300 << 20})

@@ -164,6 +164,11 @@ func (t *trial) facts(r records) []fact {
 		}
 		facts = append(facts, fact{r.bad.classes[class], what})
 	}
+	if f := r.flood; f.tried > 0 {
+		facts = append(facts, fact{f.tried + f.busy, "hostile bodies sent to the webhook, 50 at a time"}, fact{f.busy, "of them not read: there were too many"},
+			fact{f.admitted, "labelled pods that were admitted meanwhile"}, fact{len(f.refused), "labelled pods that were refused meanwhile"})
+	}
+	facts = append(facts, fact{int(highest(r.samples, "webhook") / (1 << 20)), "MiB: the most resident memory of a webhook that was seen"})
 	panics := 0
 	for _, e := range r.exits {
 		if e.code == panicked {

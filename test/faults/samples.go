@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,6 +65,16 @@ func processesOf(samples []sample) []process {
 		all[i].last = s
 	}
 	return all
+}
+
+// highest is the most resident memory that one of a component's processes had.
+func highest(samples []sample, component string) (bytes float64) {
+	for _, s := range samples {
+		if strings.Contains(s.pod, "-"+component+"-") {
+			bytes = max(bytes, s.memory)
+		}
+	}
+	return bytes
 }
 
 func leaks(samples []sample) (found []violation) {

@@ -55,7 +55,7 @@ type trial struct {
 
 func newTrial(cluster *kube.Cluster, s settings, out io.Writer) *trial {
 	return &trial{
-		world: world{machine: machine{cluster}, witnesses: witnesses{cluster.State()}, troubles: map[trouble]int{}}, sampler: &sampler{cluster: cluster, exits: map[string]exit{}}, bad: &badInput{cluster: cluster, answers: answers{classes: map[int]int{}}},
+		world: world{machine: machine{cluster}, witnesses: witnesses{cluster.State()}, troubles: map[trouble]int{}, flood: flood{answers: answers{classes: map[int]int{}}}}, sampler: &sampler{cluster: cluster, exits: map[string]exit{}}, bad: &badInput{cluster: cluster, answers: answers{classes: map[int]int{}}},
 		settings: s, out: out, start: time.Now(),
 	}
 }
@@ -353,7 +353,7 @@ func finished(job *batchv1.Job) bool {
 func (t *trial) collect(ctx context.Context, since time.Time) (r records, err error) {
 	pause(ctx, rand.New(rand.NewPCG(t.seed, 3)), settling.Seconds(), settling.Seconds())
 	sampled := t.sampler.sample(ctx)
-	r.works, r.steps, r.bad = t.works, t.steps, t.bad.answers
+	r.works, r.steps, r.bad, r.flood = t.works, t.steps, t.bad.answers, t.flood
 	r.samples, r.exits = t.sampler.taken()
 	var present error
 	r.jobs, r.left, present = t.present(ctx)
