@@ -86,6 +86,18 @@ func testLeaderKilled(t *testing.T) {
 // that every one was admitted and tracked.
 func (s *scene) whileAdmitting(do func()) {
 	s.Helper()
+	s.whileCreating(do, func(pod *corev1.Pod) error {
+		if !essential.Tracked(pod) {
+			return errors.New("a pod was admitted untracked")
+		}
+		return nil
+	})
+}
+
+// whileCreating creates labelled pods without a pause until do returns, and
+// asserts that every one was admitted as check expects.
+func (s *scene) whileCreating(do func(), check func(*corev1.Pod) error) {
+	s.Helper()
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	var admitted atomic.Int64
@@ -94,8 +106,8 @@ func (s *scene) whileAdmitting(do func()) {
 		for ctx.Err() == nil {
 			pod := kube.Pod(s.namespace, "probe", stuck(corev1.RestartPolicyNever))
 			err := cluster.Create(ctx, pod, client.DryRunAll)
-			if err == nil && !essential.Tracked(pod) {
-				err = errors.New("a pod was admitted untracked")
+			if err == nil {
+				err = check(pod)
 			}
 			if err != nil {
 				failed <- err
@@ -178,12 +190,7 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	await(s, delayed, "due", func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok })
 	s.awaitLine("running", kube.MainStart)
 	s.uninstalled.Store(true)
-	s.must(cluster.Uninstall(s.ctx))
-	for object := range clusterWide(t) {
-		if !before[object] {
-			t.Errorf("%s was left behind", object)
-		}
-	}
+	s.uninstall(cluster, before)
 	s.awaitLine("running", kube.MainEnd)
 	s.untouched(pod)
 	s.untouched(delayed)
@@ -198,9 +205,21 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	s.must(cluster.DeleteNamespace(s.ctx, kube.Release)) // cert-manager's Secrets
 }
 
+// uninstall removes the release. While that happens no labelled pod is refused,
+// and nothing without a namespace remains that was not there before.
+func (s *scene) uninstall(c *kube.Cluster, before map[string]bool) {
+	s.Helper()
+	s.whileCreating(func() { s.must(c.Uninstall(s.ctx)) }, func(*corev1.Pod) error { return nil })
+	for object := range clusterWide(s) {
+		if !before[object] {
+			s.Errorf("%s was left behind", object)
+		}
+	}
+}
+
 // clusterWide lists the objects without a namespace that bear the release's
 // name, of every kind that the API server knows.
-func clusterWide(t *testing.T) map[string]bool {
+func clusterWide(t testing.TB) map[string]bool {
 	t.Helper()
 	lists, err := cluster.Clientset.Discovery().ServerPreferredResources()
 	if err != nil {

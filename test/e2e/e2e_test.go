@@ -3,12 +3,39 @@
 package e2e
 
 import (
-	"os"
-	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
+
+// since are the cases of what Kubernetes has had on by default since that version.
+var since = map[string]string{
+	"Resized":      "1.33", // InPlacePodVerticalScaling
+	"RestartRules": "1.35", // ContainerRestartRules
+}
+
+// oldest is the version of the API server, or that of a kubelet if it is lower.
+func oldest(t *testing.T) *utilversion.Version {
+	t.Helper()
+	server, err := cluster.Clientset.Discovery().ServerVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lowest := utilversion.MustParseGeneric(server.GitVersion)
+	var nodes corev1.NodeList
+	if err := cluster.List(t.Context(), &nodes); err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range nodes.Items {
+		if v := utilversion.MustParseGeneric(node.Status.NodeInfo.KubeletVersion); v.LessThan(lowest) {
+			lowest = v
+		}
+	}
+	return lowest
+}
 
 // TestEndToEnd installs the chart once and runs every case against it. Cases
 // with a namespace of their own run beside each other; those that disturb the
@@ -57,8 +84,10 @@ func TestEndToEnd(t *testing.T) {
 		"HostPort":               testHostPort,
 		"KeptForTheirCreators":   testKeptForTheirCreators,
 	}
-	if strings.HasPrefix(os.Getenv("KUBELET"), "1.34.") {
-		delete(bothModes, "RestartRules") // alpha in that kubelet, and off
+	for name, version := range since {
+		if oldest(t).LessThan(utilversion.MustParseGeneric(version)) {
+			delete(bothModes, name)
+		}
 	}
 	stops := map[string]func(*testing.T){
 		"Deployment":             testDeployment,
@@ -125,4 +154,6 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("CertificateRenewed", testCertificateRenewed)
 	t.Run("Adoption", testAdoption)
 	t.Run("Uninstall", func(t *testing.T) { testUninstall(t, before) })
+	t.Run("Helm4", func(t *testing.T) { testHelm(t, helm, before) })
+	t.Run("Helm3", func(t *testing.T) { testHelm(t, helm3, before) })
 }
