@@ -13,8 +13,10 @@ import (
 
 // since are the cases of what Kubernetes has had on by default since that version.
 var since = map[string]string{
-	"Resized":      "1.33", // InPlacePodVerticalScaling
-	"RestartRules": "1.35", // ContainerRestartRules
+	"Resized":            "1.33", // in-place resize
+	"RestartRules":       "1.35", // restart policies of regular containers
+	"OwnRestartPolicies": "1.35",
+	"NativeProperty":     "1.35", // environment variables from files, too
 }
 
 // oldest is the version of the API server, or that of a kubelet if it is lower.
@@ -42,12 +44,20 @@ func oldest(t *testing.T) *utilversion.Version {
 // installation come after them, one by one; the uninstallation is last.
 func TestEndToEnd(t *testing.T) {
 	before := clusterWide(t)
+	kubernetes := oldest(t)
+	lacks := func(name string) bool {
+		version, ok := since[name]
+		return ok && kubernetes.LessThan(utilversion.MustParseGeneric(version))
+	}
 	if err := cluster.Install(t.Context(), chart, image, func(s string) { t.Log(s) }); err != nil {
 		t.Fatal(err)
 	}
 	parallel := func(group string, cases map[string]func(*testing.T)) {
 		t.Run(group, func(t *testing.T) {
 			for name, test := range cases {
+				if lacks(name) {
+					continue
+				}
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					test(t)
@@ -84,11 +94,6 @@ func TestEndToEnd(t *testing.T) {
 		"HostPort":               testHostPort,
 		"KeptForTheirCreators":   testKeptForTheirCreators,
 	}
-	for name, version := range since {
-		if oldest(t).LessThan(utilversion.MustParseGeneric(version)) {
-			delete(bothModes, name)
-		}
-	}
 	stops := map[string]func(*testing.T){
 		"Deployment":             testDeployment,
 		"StatefulSet":            testStatefulSet,
@@ -113,7 +118,9 @@ func TestEndToEnd(t *testing.T) {
 	parallel("Stops", stops)
 	parallel("StopsNative", native)
 	parallel("NativeMeaning", nativeMeaning)
-	t.Run("NativeProperty", testNativeProperty)
+	if !lacks("NativeProperty") {
+		t.Run("NativeProperty", testNativeProperty)
+	}
 	parallel("Waits", map[string]func(*testing.T){
 		"SidecarEndsFirst":            testSidecarEndsFirst,
 		"FailureIgnored":              testFailureIgnored,
