@@ -92,7 +92,7 @@ func TestCacheKey(t *testing.T) {
 		}
 		return k
 	}
-	p := part{module: "pause", packages: []string{"."}}
+	p := part{name: "pause", packages: []string{"."}}
 	write("module a")
 	first := key(p)
 	if again := key(p); again != first {

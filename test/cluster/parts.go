@@ -236,8 +236,12 @@ func (p part) build(ctx context.Context, source, dir string) error {
 	return os.Rename(partial, dir)
 }
 
-// staging matches where Kubernetes' own go.mod finds the modules of the same repository.
-var staging = regexp.MustCompile(`=> \./staging/src/(\S+)`)
+var (
+	// staging matches where Kubernetes' own go.mod finds the modules of the same repository.
+	staging = regexp.MustCompile(`=> \./staging/src/(\S+)`)
+	// samples matches those that no command needs; not every version of them is published.
+	samples = regexp.MustCompile(`(?m)^.*k8s\.io/sample-.*\n`)
+)
 
 // kubernetesModule downloads a version of Kubernetes and returns the folder of
 // its module. It writes a go.mod to dir: that version's own, with its
@@ -261,8 +265,9 @@ func kubernetesModule(ctx context.Context, version, dir string) (folder string, 
 		return "", err
 	}
 	_, published, _ := strings.Cut(version, ".")
+	text = staging.ReplaceAll(samples.ReplaceAll(text, nil), []byte("=> $1 v0."+published))
 	return module.Dir, errors.Join(
-		os.WriteFile(filepath.Join(dir, "go.mod"), staging.ReplaceAll(text, []byte("=> $1 v0."+published)), 0o644),
+		os.WriteFile(filepath.Join(dir, "go.mod"), text, 0o644),
 		os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644))
 }
 
