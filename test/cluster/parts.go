@@ -241,6 +241,13 @@ var (
 	staging = regexp.MustCompile(`=> \./staging/src/(\S+)`)
 	// samples matches those that no command needs; not every version of them is published.
 	samples = regexp.MustCompile(`(?m)^.*k8s\.io/sample-.*\n`)
+	// unpublished are modules that the module proxy lacks, and the next older ones.
+	unpublished = strings.NewReplacer(
+		"k8s.io/endpointslice v0.31.14", "k8s.io/endpointslice v0.31.13",
+		"k8s.io/kube-controller-manager v0.31.14", "k8s.io/kube-controller-manager v0.31.13",
+		"k8s.io/kube-proxy v0.31.14", "k8s.io/kube-proxy v0.31.11",
+		"k8s.io/endpointslice v0.32.13", "k8s.io/endpointslice v0.32.12",
+	)
 )
 
 // kubernetesModule downloads a version of Kubernetes and returns the folder of
@@ -266,6 +273,7 @@ func kubernetesModule(ctx context.Context, version, dir string) (folder string, 
 	}
 	_, published, _ := strings.Cut(version, ".")
 	text = staging.ReplaceAll(samples.ReplaceAll(text, nil), []byte("=> $1 v0."+published))
+	text = []byte(unpublished.Replace(string(text)))
 	return module.Dir, errors.Join(
 		os.WriteFile(filepath.Join(dir, "go.mod"), text, 0o644),
 		os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644))
