@@ -246,6 +246,7 @@ var (
 		"k8s.io/endpointslice v0.31.14", "k8s.io/endpointslice v0.31.13",
 		"k8s.io/kube-controller-manager v0.31.14", "k8s.io/kube-controller-manager v0.31.13",
 		"k8s.io/kube-proxy v0.31.14", "k8s.io/kube-proxy v0.31.11",
+		"k8s.io/kube-scheduler v0.31.14", "k8s.io/kube-scheduler v0.31.13",
 		"k8s.io/endpointslice v0.32.13", "k8s.io/endpointslice v0.32.12",
 	)
 )
