@@ -13,7 +13,7 @@ LOCAL_IMG := docker.io/local/essential-containers:$(CONTENT)
 ARCHIVE := $(BIN)/image-$(CONTENT).tar
 
 # Real clusters on this machine: one for the demo, one for the tests.
-CLUSTER = go run ./test/cluster --bin-dir=$(BIN) --name=$(1)
+CLUSTER = go run ./test/cluster --bin-dir=$(BIN) --name=$(1) $(KUBERNETES:%=--kubernetes=%) $(KUBELET:%=--kubelet=%)
 LOCAL_KUBECONFIG = /var/lib/essential-containers/$(1)/kubeconfig
 TOOL = go tool -modfile=go.tools.mod
 GOTESTSUM = $(TOOL) gotestsum --format=pkgname-and-test-fails
@@ -51,7 +51,7 @@ test: setup lint unit chart-test faults e2e ## Everything: lint, unit, chart and
 ##@ Develop
 
 setup: ## Install and build what the tests need; cached
-	$(call CLUSTER,e2e) build $(KUBELET:%=--kubelet=%)
+	$(call CLUSTER,e2e) build
 
 build: ## Build both programs into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./cmd/essential-containers
@@ -80,14 +80,14 @@ chart-test: setup ## Lint the chart and test what it renders
 
 # Of an older kubelet, how it stops pods is what matters; RUN= selects more.
 RUN ?= $(if $(KUBELET),TestEndToEnd/(Stops|NativeWithoutReaper|FullNode|PreemptedByKubelet|Burst))
-E2E = KUBELET=$(KUBELET) $(GOTESTSUM) --format=standard-verbose -- -count=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)')
+E2E = KUBERNETES=$(KUBERNETES) KUBELET=$(KUBELET) $(GOTESTSUM) --format=standard-verbose -- -count=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)')
 # The tests of test/cluster come first: what the last cluster leaves on the machine shows only without another one.
 # The cluster goes whatever happens; KEEP=1 leaves it for looking around.
-e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= selects, KUBELET= takes an older one, KEEP=1 keeps it
+e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= selects, KUBERNETES= takes an older one, KUBELET= its kubelet alone, KEEP=1 keeps it
 	$(E2E) ./test/cluster
-	$(call CLUSTER,e2e) up $(KUBELET:%=--kubelet=%)
+	$(call CLUSTER,e2e) up
 	$(call CLUSTER,e2e) load $(ARCHIVE)
-	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm KUBECTL=$(BIN)/kubectl $(E2E) ./test/e2e || status=$$?; \
+	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm HELM3=$(BIN)/helm3 KUBECTL=$(BIN)/kubectl $(E2E) ./test/e2e || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
 
 FAULTS_MINUTES ?= 10

@@ -63,8 +63,8 @@ func (c *cluster) kubeconfig() string { return c.path(kubeconfigFile) }
 // up starts the cluster, or finds it up. A cluster that an interrupted up left
 // half started, or that runs other versions, is removed first.
 // The API server keeps an audit log if there is a policy for it.
-func (c *cluster) up(ctx context.Context, progress *progress, source, kubelet string, audit []byte) error {
-	programs, err := programs(source, kubelet)
+func (c *cluster) up(ctx context.Context, progress *progress, source string, v versions, audit []byte) error {
+	programs, err := programs(source, v)
 	if err != nil {
 		return err
 	}
@@ -105,9 +105,9 @@ func (c *cluster) up(ctx context.Context, progress *progress, source, kubelet st
 }
 
 // programs are the built programs: name to path, relative to the cache folder.
-func programs(source, kubelet string) (map[string]string, error) {
+func programs(source string, v versions) (map[string]string, error) {
 	list := map[string]string{}
-	for _, p := range parts(kubelet) {
+	for _, p := range parts(v) {
 		key, err := p.cacheKey(source)
 		if err != nil {
 			return nil, err
@@ -348,8 +348,10 @@ func (c *cluster) status(ctx context.Context, out io.Writer) error {
 		return c.isDown()
 	}
 	fmt.Fprintf(out, "cluster %s is up\nKUBECONFIG=%s\nlogs: %s\n", c.name, c.kubeconfig(), c.path("logs"))
-	if version, err := c.output(ctx, "kubelet", "--version"); err == nil {
-		fmt.Fprintf(out, "kubelet: %s", version)
+	for _, part := range []string{"kube-apiserver", "kubelet"} {
+		if version, err := c.output(ctx, part, "--version"); err == nil {
+			fmt.Fprintf(out, "%s: %s", part, version)
+		}
 	}
 	fmt.Fprintf(out, "%8d supervisor\n", pid)
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))

@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+var newest = versions{kubernetesVersion, kubernetesVersion}
+
 func TestNewCluster(t *testing.T) {
 	for name, valid := range map[string]bool{
 		"default": true, "e2e-2": true, "a": true,
@@ -90,7 +92,7 @@ func TestCacheKey(t *testing.T) {
 		}
 		return k
 	}
-	p := part{module: "pause", packages: []string{"."}}
+	p := part{name: "pause", packages: []string{"."}}
 	write("module a")
 	first := key(p)
 	if again := key(p); again != first {
@@ -107,22 +109,11 @@ func TestCacheKey(t *testing.T) {
 	}
 }
 
-func TestPartsMatchTheirModules(t *testing.T) {
-	for _, kubelet := range append(olderKubelets, kubernetesVersion) {
-		t.Run("kubelet "+kubelet, func(t *testing.T) { partsMatchTheirModules(t, kubelet) })
-	}
-	modules, err := filepath.Glob("parts/kubelet-*")
-	if err != nil || len(modules) != len(olderKubelets) {
-		t.Errorf("got modules %v for the kubelets %v, error %v", modules, olderKubelets, err)
-	}
-}
-
-func partsMatchTheirModules(t *testing.T, kubelet string) {
+func TestParts(t *testing.T) {
 	seen := map[string]bool{}
-	for _, p := range parts(kubelet) {
-		text, err := os.ReadFile(filepath.Join("parts", p.module, "go.mod"))
-		if err != nil {
-			t.Error(err)
+	for _, p := range parts(versions{"1.37.2", "1.34.4"}) {
+		if _, err := os.Stat(filepath.Join("parts", p.name, "go.mod")); (err == nil) != (p.version == "") {
+			t.Errorf("the module of %s, of Kubernetes %q: %v", p.name, p.version, err)
 		}
 		for _, pkg := range p.packages {
 			name := p.binary(pkg)
@@ -130,19 +121,16 @@ func partsMatchTheirModules(t *testing.T, kubelet string) {
 				t.Errorf("two parts make %s", name)
 			}
 			seen[name] = true
-			if !strings.HasPrefix(pkg, "k8s.io/kubernetes/") {
-				continue
-			}
-			version := kubernetesVersion
-			if name == "kubelet" {
-				version = kubelet
-			}
-			if want := "k8s.io/kubernetes v" + version + " "; !strings.Contains(string(text), want) {
-				t.Errorf("parts/%s/go.mod does not require %s", p.module, want)
-			}
-			if want := ".gitVersion=v" + version + " "; !strings.Contains(p.ldflags, want) {
-				t.Errorf("%s does not report its version %s: %s", name, version, p.ldflags)
-			}
+		}
+		want := ""
+		switch {
+		case p.name == "kubelet":
+			want = "1.34.4"
+		case strings.HasPrefix(p.packages[0], "k8s.io/kubernetes/"):
+			want = "1.37.2"
+		}
+		if p.version != want || want != "" && !strings.Contains(p.ldflags, ".gitVersion=v"+want+" ") {
+			t.Errorf("%s has version %q and reports it by %q, want %q", p.name, p.version, p.ldflags, want)
 		}
 	}
 	for _, d := range daemons(false) {
@@ -159,7 +147,7 @@ func TestNothingToBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := programs(".", kubernetesVersion)
+	list, err := programs(".", newest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +164,7 @@ func TestNothingToBuild(t *testing.T) {
 	bin := t.TempDir()
 	built := make(chan error, 1)
 	go func() {
-		built <- buildMissing(t.Context(), newProgress(&bytes.Buffer{}), ".", bin, kubernetesVersion)
+		built <- buildMissing(t.Context(), newProgress(&bytes.Buffer{}), ".", bin, newest)
 	}()
 	select {
 	case err := <-built:
@@ -193,21 +181,21 @@ func TestNothingToBuild(t *testing.T) {
 	}
 }
 
-// A cluster that is up with another kubelet, or without the audit log, must not
+// A cluster that is up with another version, or without the audit log, must not
 // pass for the wanted one.
 func TestClustersDiffer(t *testing.T) {
-	seen := map[string]string{}
-	for _, kubelet := range append(olderKubelets, kubernetesVersion) {
-		list, err := programs(".", kubelet)
+	seen := map[string]versions{}
+	for _, v := range []versions{newest, {"1.36.3", "1.36.3"}, {kubernetesVersion, "1.36.3"}, {kubernetesVersion, "1.34.4"}} {
+		list, err := programs(".", v)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, audit := range []string{"", "rules: []", "rules: [{level: Metadata}]"} {
 			description := describe(list, []byte(audit))
 			if other, ok := seen[description]; ok {
-				t.Errorf("clusters with the kubelets %s and %s, audited by %q, look the same", kubelet, other, audit)
+				t.Errorf("clusters of versions %v and %v, audited by %q, look the same", v, other, audit)
 			}
-			seen[description] = kubelet
+			seen[description] = v
 		}
 	}
 }
@@ -245,7 +233,8 @@ func TestUsage(t *testing.T) {
 		"start of two parts":       {[]string{"start", "etcd", "kubelet"}, "start needs one PART"},
 		"a flag at the end":        {[]string{"stop", "kubelet", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
 		"no cluster for pid":       {[]string{"pid", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
-		"an unknown kubelet":       {[]string{"up", "--kubelet=1.33.0"}, `--kubelet "1.33.0": there are 1.34.4, 1.35.4, 1.36.3 and 1.37.0`},
+		"an unknown version":       {[]string{"up", "--kubernetes=1.29.0"}, `--kubernetes "1.29.0": must be one of 1.30.14, 1.31.14, `},
+		"an unknown kubelet":       {[]string{"up", "--kubelet=1.29.0"}, `--kubelet "1.29.0": must be one of `},
 		"no audit policy":          {[]string{"up", "--audit=no-such-file"}, "--audit: open no-such-file"},
 		"a supervisor by hand":     {[]string{"supervise", "a", "b"}, "supervise is started by up alone"},
 	} {

@@ -55,8 +55,10 @@ func newTestCluster(t *testing.T, name string) (c *cluster, command func(args ..
 	}
 	command = func(args ...string) *exec.Cmd {
 		flags := []string{"--name=" + name, "--sources=.", "--bin-dir=" + filepath.Join(folder, "bin")}
-		if kubelet := os.Getenv("KUBELET"); kubelet != "" {
-			flags = append(flags, "--kubelet="+kubelet)
+		for _, name := range []string{"KUBERNETES", "KUBELET"} {
+			if version := os.Getenv(name); version != "" {
+				flags = append(flags, "--"+strings.ToLower(name)+"="+version)
+			}
 		}
 		cmd := exec.Command(program, append(flags, args...)...)
 		cmd.Env = caller

@@ -60,7 +60,8 @@ func run(args []string, out io.Writer) error {
 	name := flags.String("name", "default", "which cluster: several can run beside each other")
 	sources := flags.String("sources", "test/cluster", "this program's source folder")
 	binDir := flags.String("bin-dir", "bin", "where to link the built programs (kubectl, helm, ...)")
-	kubelet := flags.String("kubelet", kubernetesVersion, "version of the kubelet that build and up take: "+strings.Join(olderKubelets, ", ")+" or that of all other parts")
+	kubernetes := flags.String("kubernetes", kubernetesVersion, "version of Kubernetes that build and up take: "+strings.Join(kubernetesVersions, ", "))
+	kubelet := flags.String("kubelet", "", "version of the kubelet, if it is another one")
 	auditPolicy := flags.String("audit", "", "`file` with the audit policy of the API server that up starts, which then writes logs/audit.log; default: no audit")
 	kill := flags.Bool("kill", false, "stop and restart send SIGKILL instead of SIGTERM")
 	flags.Usage = func() {
@@ -83,7 +84,8 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := checkKubelet(*kubelet); err != nil {
+	v, err := newVersions(*kubernetes, *kubelet)
+	if err != nil {
 		return err
 	}
 	// An interrupted command leaves a state that the next one takes up.
@@ -119,12 +121,12 @@ func run(args []string, out io.Writer) error {
 	}
 	switch command {
 	case "build":
-		return buildAll(ctx, progress, source, *binDir, *kubelet)
+		return buildAll(ctx, progress, source, *binDir, v)
 	case "up":
-		if err := buildAll(ctx, progress, source, *binDir, *kubelet); err != nil {
+		if err := buildAll(ctx, progress, source, *binDir, v); err != nil {
 			return err
 		}
-		return c.up(ctx, progress, source, *kubelet, audit)
+		return c.up(ctx, progress, source, v, audit)
 	case "down":
 		return c.down(progress)
 	case "status":

@@ -89,7 +89,8 @@ func daemons(audit bool) []daemon {
 		}, allOf(apiServer, listens("unix", inside+"/containerd.sock"))},
 		{"kube-proxy", []string{"kube-proxy",
 			"--kubeconfig=" + config + "admin.kubeconfig", "--hostname-override=node1",
-			"--proxy-mode=nftables", "--conntrack-max-per-core=0", "--cluster-cidr=10.88.0.0/16",
+			"--proxy-mode=nftables", "--feature-gates=NFTablesProxyMode=true", // off by default in 1.30
+			"--conntrack-max-per-core=0", "--cluster-cidr=10.88.0.0/16",
 		}, apiServer},
 		{"cert-manager", []string{"certmanager", "--kubeconfig=" + config + "admin.kubeconfig"}, exists(inside + "/" + crdsFile)},
 	}

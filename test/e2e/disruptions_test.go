@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -82,9 +83,21 @@ func testLeaderKilled(t *testing.T) {
 	await(s, releaseDeployment(kube.ReaperDeployment), "available again", func(d *appsv1.Deployment) bool { return d.Status.AvailableReplicas == 2 })
 }
 
-// whileAdmitting creates pods without a pause until do returns, and asserts
-// that every one was admitted and tracked.
+// whileAdmitting has that many creators create pods without a pause until do
+// returns, and asserts that every one was admitted and tracked.
 func (s *scene) whileAdmitting(creators int, do func()) {
+	s.Helper()
+	s.whileCreating(creators, do, func(pod *corev1.Pod) error {
+		if !essential.Tracked(pod) {
+			return errors.New("a pod was admitted untracked")
+		}
+		return nil
+	})
+}
+
+// whileCreating has that many creators create labelled pods without a pause until
+// do returns, and asserts that every one was admitted as check expects.
+func (s *scene) whileCreating(creators int, do func(), check func(*corev1.Pod) error) {
 	s.Helper()
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
@@ -95,13 +108,16 @@ func (s *scene) whileAdmitting(creators int, do func()) {
 			for ctx.Err() == nil {
 				pod := kube.Pod(s.namespace, "probe", stuck(corev1.RestartPolicyNever))
 				err := cluster.Create(ctx, pod, client.DryRunAll)
+				if err == nil {
+					err = check(pod)
+				}
 				switch {
 				case ctx.Err() != nil:
 					return
-				case err == nil && essential.Tracked(pod):
+				case err == nil:
 					admitted.Add(1)
 				case refused.Add(1) <= 5:
-					s.Errorf("admission failed after %d pods: tracked %v, %v", admitted.Load(), essential.Tracked(pod), err)
+					s.Errorf("admission failed after %d pods: %v", admitted.Load(), err)
 				}
 			}
 		})
@@ -185,12 +201,7 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	await(s, delayed, "due", func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok })
 	s.awaitLine("running", kube.MainStart)
 	s.uninstalled.Store(true)
-	s.must(cluster.Uninstall(s.ctx))
-	for object := range clusterWide(t) {
-		if !before[object] {
-			t.Errorf("%s was left behind", object)
-		}
-	}
+	s.uninstall(cluster, before)
 	s.awaitLine("running", kube.MainEnd)
 	s.untouched(pod)
 	s.untouched(delayed)
@@ -205,9 +216,21 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	s.must(cluster.DeleteNamespace(s.ctx, kube.Release)) // cert-manager's Secrets
 }
 
+// uninstall removes the release. While that happens no labelled pod is refused,
+// and nothing without a namespace remains that was not there before.
+func (s *scene) uninstall(c *kube.Cluster, before map[string]bool) {
+	s.Helper()
+	s.whileCreating(1, func() { s.must(c.Uninstall(s.ctx)) }, func(*corev1.Pod) error { return nil })
+	for object := range clusterWide(s) {
+		if !before[object] {
+			s.Errorf("%s was left behind", object)
+		}
+	}
+}
+
 // clusterWide lists the objects without a namespace that bear the release's
 // name, of every kind that the API server knows.
-func clusterWide(t *testing.T) map[string]bool {
+func clusterWide(t testing.TB) map[string]bool {
 	t.Helper()
 	lists, err := cluster.Clientset.Discovery().ServerPreferredResources()
 	if err != nil {

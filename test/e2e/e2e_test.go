@@ -3,24 +3,61 @@
 package e2e
 
 import (
-	"os"
-	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
+
+// since are the cases of what Kubernetes has had on by default since that version.
+var since = map[string]string{
+	"Resized":            "1.33", // in-place resize
+	"RestartRules":       "1.35", // restart policies of regular containers
+	"OwnRestartPolicies": "1.35",
+	"NativeProperty":     "1.35", // environment variables from files, too
+}
+
+// oldest is the version of the API server, or that of a kubelet if it is lower.
+func oldest(t *testing.T) *utilversion.Version {
+	t.Helper()
+	server, err := cluster.Clientset.Discovery().ServerVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lowest := utilversion.MustParseGeneric(server.GitVersion)
+	var nodes corev1.NodeList
+	if err := cluster.List(t.Context(), &nodes); err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range nodes.Items {
+		if v := utilversion.MustParseGeneric(node.Status.NodeInfo.KubeletVersion); v.LessThan(lowest) {
+			lowest = v
+		}
+	}
+	return lowest
+}
 
 // TestEndToEnd installs the chart once and runs every case against it. Cases
 // with a namespace of their own run beside each other; those that disturb the
 // installation come after them, one by one; the uninstallation is last.
 func TestEndToEnd(t *testing.T) {
 	before := clusterWide(t)
+	kubernetes := oldest(t)
+	lacks := func(name string) bool {
+		version, ok := since[name]
+		return ok && kubernetes.LessThan(utilversion.MustParseGeneric(version))
+	}
 	if err := cluster.Install(t.Context(), chart, image, func(s string) { t.Log(s) }); err != nil {
 		t.Fatal(err)
 	}
 	parallel := func(group string, cases map[string]func(*testing.T)) {
 		t.Run(group, func(t *testing.T) {
 			for name, test := range cases {
+				if lacks(name) {
+					continue
+				}
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					test(t)
@@ -57,9 +94,6 @@ func TestEndToEnd(t *testing.T) {
 		"HostPort":               testHostPort,
 		"KeptForTheirCreators":   testKeptForTheirCreators,
 	}
-	if strings.HasPrefix(os.Getenv("KUBELET"), "1.34.") {
-		delete(bothModes, "RestartRules") // alpha in that kubelet, and off
-	}
 	stops := map[string]func(*testing.T){
 		"Deployment":             testDeployment,
 		"StatefulSet":            testStatefulSet,
@@ -84,7 +118,9 @@ func TestEndToEnd(t *testing.T) {
 	parallel("Stops", stops)
 	parallel("StopsNative", native)
 	parallel("NativeMeaning", nativeMeaning)
-	t.Run("NativeProperty", testNativeProperty)
+	if !lacks("NativeProperty") {
+		t.Run("NativeProperty", testNativeProperty)
+	}
 	parallel("Waits", map[string]func(*testing.T){
 		"SidecarEndsFirst":            testSidecarEndsFirst,
 		"FailureIgnored":              testFailureIgnored,
@@ -127,4 +163,6 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("CertificateRenewed", testCertificateRenewed)
 	t.Run("Adoption", testAdoption)
 	t.Run("Uninstall", func(t *testing.T) { testUninstall(t, before) })
+	t.Run("Helm4", func(t *testing.T) { testHelm(t, helm, before) })
+	t.Run("Helm3", func(t *testing.T) { testHelm(t, helm3, before) })
 }

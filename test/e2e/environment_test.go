@@ -43,6 +43,7 @@ var (
 	kubeconfig = os.Getenv("KUBECONFIG")
 	image      = os.Getenv("IMG")
 	helm       = os.Getenv("HELM")
+	helm3      = os.Getenv("HELM3")
 	kubectl    = os.Getenv("KUBECTL")
 )
 
@@ -57,8 +58,8 @@ func TestMain(m *testing.M) {
 }
 
 func connect() (err error) {
-	if kubeconfig == "" || image == "" || helm == "" || kubectl == "" {
-		return errors.New("KUBECONFIG, IMG, HELM and KUBECTL must be set: use make e2e")
+	if kubeconfig == "" || image == "" || helm == "" || helm3 == "" || kubectl == "" {
+		return errors.New("KUBECONFIG, IMG, HELM, HELM3 and KUBECTL must be set: use make e2e")
 	}
 	cluster, err = kube.Connect(kubeconfig, helm)
 	return err

@@ -53,6 +53,34 @@ func testHelmTest(t *testing.T) {
 	}
 }
 
+// testHelm installs, upgrades, rolls back and uninstalls the chart with one version
+// of Helm. Pods are admitted all the time.
+func testHelm(t *testing.T, program string, before map[string]bool) {
+	s := newScene(t, true)
+	_, err := cluster.RunHelm(s.ctx, "uninstall", kube.Release, "--namespace", kube.Release, "--ignore-not-found", "--wait")
+	s.must(err)
+	helm := *cluster
+	helm.Helm = program
+	replicas := func(want int32) {
+		deployment := releaseDeployment(kube.WebhookDeployment)
+		if s.get(deployment); *deployment.Spec.Replicas != want || deployment.Status.AvailableReplicas < want {
+			t.Errorf("the webhook has %d replicas, %d of them available, want %d", *deployment.Spec.Replicas, deployment.Status.AvailableReplicas, want)
+		}
+	}
+	s.must(helm.Install(s.ctx, chart, image, func(string) {}))
+	replicas(2)
+	s.whileAdmitting(1, func() { s.must(helm.Install(s.ctx, chart, image, func(string) {}, "webhook.replicas=3")) })
+	replicas(3)
+	s.whileAdmitting(1, func() {
+		_, err := helm.RunHelm(s.ctx, "rollback", kube.Release, "1", "--namespace", kube.Release, "--wait")
+		s.must(err)
+	})
+	replicas(2)
+	s.canary(s.namespace)
+	s.uninstall(&helm, before)
+	s.must(cluster.DeleteNamespace(s.ctx, kube.Release)) // cert-manager's Secrets
+}
+
 // Pods that version 0.1 has delayed, stopped, and kept, as they are found after an
 // upgrade: it recorded that in a condition, and stopped a pod by its phase, which
 // the kubelet could take back.

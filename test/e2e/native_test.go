@@ -59,8 +59,6 @@ func testNativeRefuses(t *testing.T) {
 			t.Errorf("%s: got error %v, want one with %s", kind, err, path+always)
 		}
 	}
-	own := kube.Sidecar("proxy")
-	own.RestartPolicy = new(corev1.ContainerRestartPolicyNever)
 	two := kube.Template(corev1.RestartPolicyNever, new("main_second"), kube.Main("true"), kube.Sidecar("second"), kube.Sidecar("proxy"))
 	for sentence, c := range map[string]struct {
 		template corev1.PodTemplateSpec
@@ -70,7 +68,6 @@ func testNativeRefuses(t *testing.T) {
 		"the first completion of two would end": {ask(two), "choose essential-containers/completion: All" + instead},
 		"the last may":                          {ask(two, essential.CompletionAnnotation, "All"), ""},
 		"a delay":                               {ask(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "30s"), "choose essential-containers/stop-delay: 0s, and let them flush in a preStop hook or in their grace period" + instead},
-		"a sidecar that is not restarted":       {ask(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true"), own)), `"proxy" has a restartPolicy or restartPolicyRules of its own`},
 		"a mode that is none":                   {annotated(stuck(corev1.RestartPolicyNever), essential.ModeAnnotation, "native"), `"native": must be Reap or Native`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
