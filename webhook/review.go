@@ -1,9 +1,9 @@
 package webhook
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -72,19 +72,17 @@ func (h *handler) readRequest(w http.ResponseWriter, r *http.Request) (q *reques
 	case r.ContentLength > most:
 		return nil, refuse(http.StatusRequestEntityTooLarge, "the body must not exceed %d bytes", most), nothing
 	}
-	releaseBody, err := h.turns.body(r.Context(), r.ContentLength)
-	if err != nil {
-		return nil, busy, nothing
-	}
-	body := make([]byte, r.ContentLength)
-	if _, err := io.ReadFull(r.Body, body); err != nil {
-		return nil, refuse(http.StatusBadRequest, "reading the body: %v", err), releaseBody
+	ctx, cancel := context.WithTimeout(r.Context(), h.turns.wait)
+	defer cancel()
+	body, refused, releaseBody := h.turns.read(ctx, w, r)
+	if refused != nil {
+		return nil, refused, releaseBody
 	}
 	n := elements(body, maxElements)
 	if n > maxElements {
 		return nil, refuse(http.StatusRequestEntityTooLarge, "the body must not have more than %d elements", maxElements), releaseBody
 	}
-	releaseDecoded, err := h.turns.decode(r.Context(), n)
+	releaseDecoded, err := h.turns.decode(ctx, n)
 	release = func() { releaseDecoded(); releaseBody() }
 	if err != nil {
 		return nil, busy, release

@@ -100,7 +100,7 @@ func TestHandlerRefusesWhatIsNoReviewOfItsPathsObjects(t *testing.T) {
 				body:   withTop("kind", strings.Repeat("k", 1<<20)),
 				status: 400, text: "the body must be an AdmissionReview"},
 			"JSON of bottomless depth": {
-				body: strings.Repeat("[", 1<<20), status: 400, text: "decoding the AdmissionReview: invalid character '[' exceeded max depth"},
+				body: strings.Repeat("[", maxElements), status: 400, text: "decoding the AdmissionReview: invalid character '[' exceeded max depth"},
 			"templates in templates without end": {
 				body: strings.Replace(with("object", "@"), `"@"`,
 					strings.Repeat(`{"spec":{"template":`, 10_000)+"{}"+strings.Repeat("}}", 10_000), 1),
