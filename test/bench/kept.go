@@ -142,6 +142,7 @@ func (s *stage) keep(ctx context.Context) (map[string]string, error) {
 	if err := kube.Await(ctx, 3*time.Minute, s.cluster.allKept); err != nil {
 		return nil, err
 	}
+	time.Sleep(time.Duration(s.sizes.Window) * time.Second) // what the kubelet reports once more, of the pods' end, is no repetition
 	return s.cluster.versions(ctx)
 }
 
