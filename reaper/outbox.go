@@ -49,13 +49,19 @@ var eventRetries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Ste
 type outbox struct {
 	client   client.Client
 	instance string
-	queue    chan *eventsv1.Event
+	queue    chan *letter
 	working  atomic.Int64              // pods that are worked on
 	worked   atomic.Pointer[time.Time] // when one last was; whole, so that a wall clock that is set does not matter
 	dropped  func()
 }
 
 var _ events.EventRecorder = (*outbox)(nil)
+
+// letter is an event on its way.
+type letter struct {
+	*eventsv1.Event
+	retries wait.Backoff // that are left
+}
 
 // newOutbox returns one that keeps what it is given until it is opened. dropped is
 // called for every event that was not sent.
@@ -66,7 +72,7 @@ func newOutbox(c client.Client, dropped func()) (*outbox, error) {
 	}
 	o := &outbox{
 		client: c, instance: name + "-" + hostname, dropped: dropped,
-		queue: make(chan *eventsv1.Event, maxEvents),
+		queue: make(chan *letter, maxEvents),
 	}
 	o.worked.Store(&time.Time{})
 	return o, nil
@@ -80,8 +86,12 @@ func (o *outbox) Eventf(regarding, related runtime.Object, eventType, reason, ac
 		return
 	}
 	event.Type, event.Reason, event.Action, event.Note = eventType, reason, action, fmt.Sprintf(note, args...)
+	o.put(&letter{event, eventRetries})
+}
+
+func (o *outbox) put(l *letter) {
 	select {
-	case o.queue <- event:
+	case o.queue <- l:
 	default:
 		o.dropped()
 	}
@@ -116,9 +126,9 @@ func (o *outbox) open(ctx context.Context) (closeBox func()) {
 		senders.Go(func() {
 			for {
 				select {
-				case event := <-o.queue:
-					o.awaitTurn(event, closing)
-					o.send(ctx, event)
+				case l := <-o.queue:
+					o.awaitTurn(l, closing)
+					o.send(ctx, l)
 				case <-closing:
 					o.empty(ctx)
 					return
@@ -148,14 +158,14 @@ func (o *outbox) during(next reconcile.Reconciler) reconcile.Reconciler {
 }
 
 // awaitTurn returns when the event may be sent, or when the outbox is closed.
-func (o *outbox) awaitTurn(event *eventsv1.Event, closing <-chan struct{}) {
+func (o *outbox) awaitTurn(l *letter, closing <-chan struct{}) {
 	for {
 		now := time.Now()
 		remaining := pause // at least
 		if o.working.Load() == 0 {
 			remaining = o.worked.Load().Add(pause).Sub(now)
 		}
-		remaining = min(remaining, event.EventTime.Add(maxWait).Sub(now))
+		remaining = min(remaining, l.EventTime.Add(maxWait).Sub(now))
 		if remaining <= 0 || len(o.queue) >= maxEvents/2 {
 			return
 		}
@@ -171,29 +181,25 @@ func (o *outbox) awaitTurn(event *eventsv1.Event, closing <-chan struct{}) {
 func (o *outbox) empty(ctx context.Context) {
 	for {
 		select {
-		case event := <-o.queue:
-			o.send(ctx, event)
+		case l := <-o.queue:
+			o.send(ctx, l)
 		default:
 			return
 		}
 	}
 }
 
-func (o *outbox) send(ctx context.Context, event *eventsv1.Event) {
-	var last error
-	err := wait.ExponentialBackoffWithContext(ctx, eventRetries, func(ctx context.Context) (bool, error) {
-		last = o.client.Create(ctx, event)
-		switch {
-		case last == nil, apierrors.IsAlreadyExists(last): // the answer to an earlier try was lost
-			return true, nil
-		case permanent(last):
-			return false, last
-		}
-		return false, nil
-	})
-	if err != nil {
+// send sends an event once. One that fails comes back into the queue later: what
+// fails for one namespace must not hold up the events of all others.
+func (o *outbox) send(ctx context.Context, l *letter) {
+	err := o.client.Create(ctx, l.Event)
+	switch {
+	case err == nil, apierrors.IsAlreadyExists(err): // the answer to an earlier try was lost
+	case permanent(err), l.retries.Steps <= 1, ctx.Err() != nil:
 		o.dropped()
-		log.FromContext(ctx).V(1).Info("Event was not sent", "reason", event.Reason, "cause", errors.Join(last, err).Error())
+		log.FromContext(ctx).V(1).Info("Event was not sent", "reason", l.Reason, "cause", err.Error())
+	default:
+		time.AfterFunc(l.retries.Step(), func() { o.put(l) })
 	}
 }
 

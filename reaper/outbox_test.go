@@ -221,6 +221,29 @@ func TestEventsThatAreRefused(t *testing.T) {
 	}
 }
 
+// What the API server does not take for one namespace holds up no other.
+func TestEventsThatFailHoldUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMail(t)
+		begin, arrived := time.Now(), time.Duration(-1)
+		m.arrive = func(_ context.Context, event *eventsv1.Event) error {
+			if event.Note == "note" {
+				return apierrors.NewInternalError(context.DeadlineExceeded)
+			}
+			arrived = time.Since(begin)
+			return nil
+		}
+		closeBox := m.open(t.Context())
+		defer closeBox()
+		m.post(100)
+		m.Eventf(aPod().Pod, nil, corev1.EventTypeNormal, completedReason, stoppingAction, "%s", "good")
+		time.Sleep(5 * time.Minute)
+		if arrived != 0 || m.dropped.Load() != 100 {
+			t.Errorf("it arrived after %v; %d others were dropped", arrived, m.dropped.Load())
+		}
+	})
+}
+
 func TestEventsBeyondTheQueueAreCounted(t *testing.T) {
 	m := newMail(t)
 	m.arrive = func(context.Context, *eventsv1.Event) error { return nil }

@@ -74,7 +74,7 @@ func newStage(t *testing.T, r rules, pods ...client.Object) *stage {
 	s.reconciler = reconciler{
 		decider: deciderAt(now, r, true),
 		client:  recording,
-		report:  &reporter{events: s.told, metrics: newMetrics(prometheus.NewRegistry(), notices), notices: notices},
+		report:  newReporter(s.told, newMetrics(prometheus.NewRegistry(), notices), notices),
 	}
 	return s
 }
@@ -447,6 +447,35 @@ func (s *stage) change(t *testing.T, pod *corev1.Pod) {
 		objects = append(objects, pod)
 	}
 	s.client = fake.NewClientBuilder().WithObjects(objects...).Build()
+}
+
+// However many pods an owner has, it gets no more than a handful of events. The pods
+// have their own, and other owners theirs.
+func TestEventsOfOneOwnerAreBounded(t *testing.T) {
+	s := newStage(t, ordinary)
+	var l listener
+	s.report.events = &l
+	count := func(kind string) (n int) {
+		for _, a := range l.heard {
+			if _, isPod := a.Regarding.(*corev1.Pod); isPod == (kind == "Pod") {
+				n++
+			}
+		}
+		return n
+	}
+	owned := aPod().ownedBy("Job", "nightly")
+	for range 3 * ownerEvents {
+		s.report.tell(owned.Pod, corev1.EventTypeNormal, "R", "A", "note")
+	}
+	if pods, owners := count("Pod"), count("Job"); pods != 3*ownerEvents || owners < ownerEvents || owners > ownerEvents+5 {
+		t.Errorf("%d events about pods and %d about their owner", pods, owners)
+	}
+	before := count("Job")
+	other := aPod().controlledBy(metav1.OwnerReference{Kind: "Job", Name: "other", UID: "another"})
+	s.report.tell(other.Pod, corev1.EventTypeNormal, "R", "A", "note")
+	if count("Job") != before+1 {
+		t.Error("another owner is not told")
+	}
 }
 
 func TestAWarningIsToldOnceForAsLongAsItsCauseLasts(t *testing.T) {

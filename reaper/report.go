@@ -3,12 +3,16 @@ package reaper
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -67,6 +71,30 @@ type reporter struct {
 	events  events.EventRecorder
 	metrics *metrics
 	notices *notices
+	owners  *lru.Cache // limiters by the owners' UIDs
+}
+
+func newReporter(events events.EventRecorder, metrics *metrics, notices *notices) *reporter {
+	return &reporter{events: events, metrics: metrics, notices: notices, owners: lru.New(maxOwners)}
+}
+
+// What one owner can have in events: so many at once, and then one every ten
+// seconds. Its pods have their own all the same. Of more owners than are remembered,
+// each has the burst anew.
+const (
+	ownerEvents     = 25
+	ownerEventEvery = 10 * time.Second
+	maxOwners       = 4096
+)
+
+// mayTell reports whether there may be one more event about the owner.
+func (r *reporter) mayTell(owner types.UID) bool {
+	limit, ok := r.owners.Get(owner)
+	if !ok {
+		limit = rate.NewLimiter(rate.Every(ownerEventEvery), ownerEvents)
+		r.owners.Add(owner, limit)
+	}
+	return limit.(*rate.Limiter).Allow()
 }
 
 // done reports a decision that was carried out.
@@ -113,7 +141,7 @@ func (r *reporter) warn(ctx context.Context, pod *corev1.Pod, w Warning) {
 // pod may be gone when somebody looks.
 func (r *reporter) tell(pod *corev1.Pod, eventType, reason, action, note string) {
 	r.events.Eventf(pod, nil, eventType, reason, action, "%s", shorten(note))
-	if owner := metav1.GetControllerOf(pod); owner != nil {
+	if owner := metav1.GetControllerOf(pod); owner != nil && r.mayTell(owner.UID) {
 		about := &corev1.ObjectReference{
 			APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: pod.Namespace, Name: owner.Name, UID: owner.UID,
 		}

@@ -41,7 +41,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := addController(m, o, outbox, &reporter{events: outbox, metrics: metrics, notices: notices}); err != nil {
+	if err := addController(m, o, outbox, newReporter(outbox, metrics, notices)); err != nil {
 		return err
 	}
 	defer outbox.open(ctx)()
