@@ -80,7 +80,7 @@ func (h *handler) readRequest(w http.ResponseWriter, r *http.Request) (q *reques
 	}
 	n := elements(body, maxElements)
 	if n > maxElements {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "the body must not have more than %d elements", maxElements), releaseBody
+		return nil, refuse(http.StatusRequestEntityTooLarge, "the body must not have more than %d elements, nor more than %d levels", maxElements, maxDepth), releaseBody
 	}
 	releaseDecoded, err := h.turns.decode(ctx, n)
 	release = func() { releaseDecoded(); releaseBody() }

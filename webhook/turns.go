@@ -2,9 +2,7 @@ package webhook
 
 import (
 	"context"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -33,6 +31,10 @@ const (
 	// with what the API server records of their managers, in the object and the old
 	// object of an update.
 	maxElements = 96 << 10
+
+	// maxDepth bounds how deeply a review is nested. A workload's has some 20 levels, and
+	// the time to decode grows with the square of their number.
+	maxDepth = 64
 
 	// maxWait is for how long a review waits for its turns. The API server gives up
 	// after the webhook's timeoutSeconds, 5 s by default.
@@ -68,29 +70,28 @@ func (t *turns) read(ctx context.Context, w http.ResponseWriter, r *http.Request
 		return nil, busy, release
 	}
 	body = make([]byte, r.ContentLength)
-	crowded := func() bool { return !room.TryAcquire(0) } // which fails if others wait
-	if err := t.readFull(w, r.Body, body, crowded); err != nil {
+	done := make(chan struct{})
+	defer close(done)
+	go t.giveWay(room, http.NewResponseController(w), done)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
 		return nil, refuse(http.StatusBadRequest, "reading the body: %v", err), release
 	}
 	return body, nil, release
 }
 
-// readFull reads the whole body, for as long as a request may take. When it is
-// crowded, a slow sender is given up, and its connection ends.
-func (t *turns) readFull(w http.ResponseWriter, from io.Reader, body []byte, crowded func() bool) error {
-	connection := http.NewResponseController(w)
-	last := time.Now().Add(requestTimeout)
-	for n := 0; ; {
-		_ = connection.SetReadDeadline(time.Now().Add(t.slow))
-		read, err := io.ReadFull(from, body[n:])
-		n += read
-		var problem net.Error
-		switch {
-		case err == nil:
-			_ = connection.SetReadDeadline(last)
-			return nil
-		case !errors.As(err, &problem) || !problem.Timeout() || crowded() || time.Now().After(last):
-			return err
+// giveWay ends the reading of a slow sender's body if others wait for room.
+func (t *turns) giveWay(room *semaphore.Weighted, connection *http.ResponseController, done <-chan struct{}) {
+	tick := time.NewTicker(t.slow)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			if !room.TryAcquire(0) { // which fails if others wait
+				_ = connection.SetReadDeadline(time.Now())
+				return
+			}
 		}
 	}
 }
@@ -110,20 +111,27 @@ func take(ctx context.Context, room *semaphore.Weighted, n int64) (release func(
 	return func() { room.Release(n) }, nil
 }
 
-// elements counts the values of a JSON text: each is the first one behind a bracket,
-// or follows a comma, outside of strings. Beyond the most it stops counting.
+// elements counts the values of a JSON text: each is the first one after a bracket,
+// or follows a comma, outside of strings. It stops counting beyond the most, and
+// returns more than that for a text that is nested too deeply.
 func elements(text []byte, most int64) (n int64) {
-	quoted := false
+	quoted, depth := false, 0
 	for i := 0; i < len(text) && n <= most; i++ {
-		switch text[i] {
-		case '"':
+		switch c := text[i]; {
+		case c == '"':
 			quoted = !quoted
-		case '\\':
+		case c == '\\':
 			i++ // outside of a string it is an error, whatever follows
-		case ',', '[', '{':
-			if !quoted {
-				n++
+		case quoted:
+		case c == ',':
+			n++
+		case c == '[' || c == '{':
+			n++
+			if depth++; depth > maxDepth {
+				return most + 1
 			}
+		case c == ']' || c == '}':
+			depth--
 		}
 	}
 	return n

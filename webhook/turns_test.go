@@ -25,12 +25,75 @@ func TestElements(t *testing.T) {
 		`["\\\",",1]`:            2,
 		`,,,,,,`:                 4, // it stops counting beyond three
 		`[[[[[[`:                 4,
+		`{}{}{}{`:                4,
 		`"never closed,,,,,,,,`:  0,
 		`"ends in an escape,,,\`: 0,
 	} {
 		if got := elements([]byte(text), 3); got != want {
 			t.Errorf("%s: %d elements, want %d", text, got, want)
 		}
+	}
+}
+
+func TestElementsOfWhatIsNestedTooDeeply(t *testing.T) {
+	for depth, want := range map[int]int64{maxDepth: maxDepth, maxDepth + 1: 1001} {
+		for _, brackets := range []string{"[]", "{}"} {
+			text := strings.Repeat(brackets[:1], depth) + strings.Repeat(brackets[1:], depth)
+			if got := elements([]byte(text), 1000); got != want {
+				t.Errorf("%d levels of %s: %d elements, want %d", depth, brackets, got, want)
+			}
+		}
+	}
+}
+
+// A slow sender may take its time, but not the room for which another one waits.
+func TestASlowSenderGivesWay(t *testing.T) {
+	server, _ := serveHandlers(t)
+	server.turns.slow = time.Millisecond
+	text := aReview(aPod("main", "proxy").label("main")).body()
+	slowly := func() (send func(string), status chan int) {
+		reader, writer := io.Pipe()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+PodsPath, reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.ContentLength = int64(len(text))
+		request.Header.Set("Content-Type", "application/json")
+		status = make(chan int, 1)
+		go func() {
+			response, err := server.Client().Do(request)
+			if err != nil {
+				status <- 0
+				return
+			}
+			_ = response.Body.Close()
+			status <- response.StatusCode
+		}()
+		return func(part string) { _, _ = fmt.Fprint(writer, part) }, status
+	}
+
+	send, status := slowly()
+	send(text[:100])
+	time.Sleep(10 * server.turns.slow) // nobody waits: it has time
+	send(text[100:])
+	if got := <-status; got != http.StatusOK {
+		t.Errorf("the slow sender got %d", got)
+	}
+
+	room := server.turns.bodies.ordinary
+	others := ordinaryBodies - int64(len(text))
+	if !room.TryAcquire(others) {
+		t.Fatal("there is not all the room")
+	}
+	defer room.Release(others)
+	send, status = slowly()
+	send(text[:100])
+	// It is being read: now there is no room for another one.
+	if got, text := server.post(t, PodsPath, aReview(aPod("main", "proxy").label("main"))); got != http.StatusOK {
+		t.Errorf("while another sender was slow: got %d %s", got, text)
+	}
+	if got := <-status; got == http.StatusOK {
+		t.Error("the slow sender was not given up")
 	}
 }
 

@@ -11,8 +11,12 @@ import (
 // limit in bytes, which the chart sets. Empty: unknown.
 const memoryLimitVariable = "MEMORY_LIMIT"
 
-// limitMemory has the garbage collector keep the process below nine tenths of the
-// container's limit. GOMEMLIMIT, if set, says something else.
+// unmanaged is what a process needs in addition to what the Go runtime manages: the
+// program itself, and the kernel's part of its connections.
+const unmanaged = 32 << 20
+
+// limitMemory has the garbage collector keep the process below the container's
+// limit. GOMEMLIMIT, if set, takes precedence.
 func limitMemory() error {
 	text := os.Getenv(memoryLimitVariable)
 	if text == "" || os.Getenv("GOMEMLIMIT") != "" {
@@ -22,6 +26,6 @@ func limitMemory() error {
 	if err != nil || limit <= 0 {
 		return fmt.Errorf("environment variable %s: %q is not a number of bytes", memoryLimitVariable, text)
 	}
-	debug.SetMemoryLimit(limit / 10 * 9)
+	debug.SetMemoryLimit(max(limit-unmanaged, limit/2))
 	return nil
 }
