@@ -140,6 +140,21 @@ func TestParts(t *testing.T) {
 	}
 }
 
+func TestPublishedModules(t *testing.T) {
+	const (
+		text = "require k8s.io/api v0.0.0\n\tk8s.io/sample-cli-plugin v0.0.0\n" +
+			"replace (\n\tk8s.io/api => ./staging/src/k8s.io/api\n" +
+			"\tk8s.io/kube-proxy => ./staging/src/k8s.io/kube-proxy\n" +
+			"\tk8s.io/sample-cli-plugin => ./staging/src/k8s.io/sample-cli-plugin\n)\n"
+		want = "require k8s.io/api v0.0.0\n" +
+			"replace (\n\tk8s.io/api => k8s.io/api v0.31.14\n" +
+			"\tk8s.io/kube-proxy => k8s.io/kube-proxy v0.31.11\n)\n"
+	)
+	if got := string(withPublished([]byte(text), "1.31.14")); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // What is there already does not wait for somebody else's minutes of building.
 func TestNothingToBuild(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())

@@ -253,8 +253,7 @@ var (
 
 // kubernetesModule downloads a version of Kubernetes and returns the folder of
 // its module. It writes a go.mod to dir: that version's own, with its
-// dependencies and Go defaults, but with the published modules in place of
-// folders that only the repository has.
+// dependencies and Go defaults.
 func kubernetesModule(ctx context.Context, version, dir string) (folder string, err error) {
 	output, err := runGo(ctx, dir, "mod", "download", "-json", "k8s.io/kubernetes@v"+version)
 	if err != nil {
@@ -272,12 +271,17 @@ func kubernetesModule(ctx context.Context, version, dir string) (folder string, 
 	if err != nil {
 		return "", err
 	}
+	return module.Dir, errors.Join(
+		os.WriteFile(filepath.Join(dir, "go.mod"), withPublished(text, version), 0o644),
+		os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644))
+}
+
+// withPublished is Kubernetes' own go.mod with the published modules in place of
+// folders that only the repository has.
+func withPublished(text []byte, version string) []byte {
 	_, published, _ := strings.Cut(version, ".")
 	text = staging.ReplaceAll(samples.ReplaceAll(text, nil), []byte("=> $1 v0."+published))
-	text = []byte(unpublished.Replace(string(text)))
-	return module.Dir, errors.Join(
-		os.WriteFile(filepath.Join(dir, "go.mod"), text, 0o644),
-		os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644))
+	return []byte(unpublished.Replace(string(text)))
 }
 
 // runGo returns what a go command in the folder prints.

@@ -14,6 +14,7 @@ import (
 // since are the cases of what Kubernetes has had on by default since that version.
 var since = map[string]string{
 	"Resized":            "1.33", // in-place resize
+	"QuotaScopes":        "1.33", // quotas refuse a new deadline
 	"RestartRules":       "1.35", // restart policies of regular containers
 	"OwnRestartPolicies": "1.35",
 	"NativeProperty":     "1.35", // environment variables from files, too
