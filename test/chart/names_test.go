@@ -19,6 +19,7 @@ var clusterScoped = []string{
 
 func TestObjects(t *testing.T) {
 	policies := []string{
+		"ConfigMap essential-containers-tracking",
 		"ValidatingAdmissionPolicy essential-containers.apps.changes",
 		"ValidatingAdmissionPolicy essential-containers.apps.creation",
 		"ValidatingAdmissionPolicy essential-containers.apps.tracking",

@@ -72,13 +72,14 @@ var hasTheLabel = admissionv1.MatchCondition{Name: "has-the-label", Expression: 
 
 func TestTrackingPolicy(t *testing.T) {
 	want := admissionv1.ValidatingAdmissionPolicySpec{
+		ParamKind:        &admissionv1.ParamKind{APIVersion: "v1", Kind: "ConfigMap"},
 		MatchConstraints: rules(onPods(admissionv1.Create, "pods")),
 		MatchConditions: []admissionv1.MatchCondition{hasTheLabel, {
 			Name: "is-not-static", Expression: `!object.?metadata.?annotations[?"kubernetes.io/config.mirror"].hasValue()`,
 		}},
 		Variables: podVariables("object", optedInByDefault),
 		Validations: []admissionv1.Validation{{
-			Expression: `!variables.optedIn || object.?metadata.?annotations[?"essential-containers/tracked"].orValue("") != ""`,
+			Expression: `params.?data.?webhooks.orValue("") != "registered" || !variables.optedIn || object.?metadata.?annotations[?"essential-containers/tracked"].orValue("") != ""`,
 			Message: "metadata.labels[essential-containers] has no effect on this pod: no webhook answered, or another mutating webhook " +
 				"added the label after the turn of this one. Names of MutatingWebhookConfigurations decide the order: choose a later " +
 				"one (webhook.configurationName of the chart)",
@@ -318,6 +319,9 @@ func checkPolicyActions(t *testing.T, suffix string, args []string, want admissi
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}
 	bound := admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: policy.Name, ValidationActions: actions}
+	if want.ParamKind != nil { // whose absence switches the policy off
+		bound.ParamRef = &admissionv1.ParamRef{Name: "essential-containers-" + suffix, Namespace: namespace, ParameterNotFoundAction: new(admissionv1.AllowAction)}
+	}
 	if diff := cmp.Diff(bound, binding.Spec); diff != "" {
 		t.Errorf("binding (-want +got):\n%s", diff)
 	}

@@ -69,6 +69,8 @@ func newObject(kind metav1.TypeMeta) metav1.Object {
 		return &corev1.Namespace{}
 	case "networking.k8s.io/v1 NetworkPolicy":
 		return &networkingv1.NetworkPolicy{}
+	case "v1 ConfigMap":
+		return &corev1.ConfigMap{}
 	case "v1 Service":
 		return &corev1.Service{}
 	case "v1 ServiceAccount":

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Each webhook configuration, and the policy that demands the webhook's mark, has a
+// Each webhook configuration, and what has a policy demand the webhook's mark, has a
 // hook of its name, which Helm puts in its place before it deletes anything: the
 // policy's first. Without a cluster there is none: kubectl apply would
 // apply the hook last.
@@ -25,12 +25,12 @@ func TestUninstallHooks(t *testing.T) {
 			for _, o := range render(t, c.args...) {
 				annotations := o.GetAnnotations()
 				switch {
-				case !strings.HasSuffix(o.kind, "WebhookConfiguration") && o.GetName() != "essential-containers.apps.tracking", o.kind == "ValidatingAdmissionPolicy":
+				case !strings.HasSuffix(o.kind, "WebhookConfiguration") && o.kind != "ConfigMap":
 				case annotations["helm.sh/hook"] == "":
 					installed[o.String()] = true
 				case annotations["helm.sh/hook"] == "pre-delete" && annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded":
 					hooks[o.String()] = true
-					if first := annotations["helm.sh/hook-weight"] == "-1"; first != (o.kind == "ValidatingAdmissionPolicyBinding") {
+					if first := annotations["helm.sh/hook-weight"] == "-1"; first != (o.kind == "ConfigMap") {
 						t.Errorf("%s has the weight %q", o, annotations["helm.sh/hook-weight"])
 					}
 				default:

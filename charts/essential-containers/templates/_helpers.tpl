@@ -119,7 +119,12 @@ resourceRules:
     scope: Namespaced
 {{- end -}}
 
-{{/* Has a policy take effect. Takes (dict "root" $ "policy" NAME "actions" LIST). */}}
+{{/* The ConfigMap by which the policy for tracking is in force. */}}
+{{- define "essential-containers.trackingName" -}}
+{{- include "essential-containers.fullname" . }}-tracking
+{{- end -}}
+
+{{/* Has a policy take effect. Takes (dict "root" $ "policy" NAME "actions" LIST), and "param", the ConfigMap without which it has none. */}}
 {{- define "essential-containers.policyBinding" -}}
 {{- $name := printf "%s.%s" (include "essential-containers.clusterName" .root) .policy -}}
 ---
@@ -132,6 +137,12 @@ metadata:
 spec:
   policyName: {{ $name }}
   validationActions: {{ toJson .actions }}
+  {{- with .param }}
+  paramRef:
+    name: {{ . }}
+    namespace: {{ $.root.Release.Namespace }}
+    parameterNotFoundAction: Allow
+  {{- end }}
 {{- end -}}
 
 {{/* What selects one component's pods; takes (dict "root" $ "component" NAME), as all below do. */}}
