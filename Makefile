@@ -122,17 +122,17 @@ docker-build: ## Build the image IMG; BUILD_ARGS="--build-arg=BUILDER=... --buil
 docker-push: ## Push the image IMG
 	$(CONTAINER_TOOL) push $(IMG)
 
+IMAGE_VALUES = $(shell echo '$(IMG)' | sed -E 's,^(([^/@]*/)*[^/:@]+)(:([^/@]+))?(@(.+))?$$,--set=image.repository=\1 --set-string=image.tag=\4 --set=image.digest=\6,; s,tag= --set=image.digest=$$,tag=latest,')
+
 deploy: setup ## Install or upgrade with Helm in the current kubeconfig's cluster, with IMG
-	$(BIN)/helm upgrade --install $(RELEASE) $(CHART) --namespace=$(RELEASE) --create-namespace --reset-values --wait \
-		$(shell echo '$(IMG)' | sed -E 's,^(([^/@]*/)*[^/:@]+)(:([^/@]+))?(@(.+))?$$,--set=image.repository=\1 --set-string=image.tag=\4 --set=image.digest=\6,; s,tag= --set=image.digest=$$,tag=latest,')
+	$(BIN)/helm upgrade --install $(RELEASE) $(CHART) --namespace=$(RELEASE) --create-namespace --reset-values --wait $(IMAGE_VALUES)
 
 undeploy: setup ## Uninstall it
 	$(BIN)/helm uninstall $(RELEASE) --namespace=$(RELEASE) --wait
 
 manifests: setup ## Render the chart to bin/manifests.yaml, for people without Helm
 	{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: $(RELEASE)\n'; \
-	  $(BIN)/helm template $(RELEASE) $(CHART) --namespace=$(RELEASE) \
-		--set=image.repository=$(shell echo '$(IMG)' | sed 's/:[^:/]*$$//') --set-string=image.tag=$(lastword $(subst :, ,$(IMG))); } > $(BIN)/manifests.yaml
+	  $(BIN)/helm template $(RELEASE) $(CHART) --namespace=$(RELEASE) $(IMAGE_VALUES); } > $(BIN)/manifests.yaml
 	@echo "kubectl apply -f bin/manifests.yaml"
 
 ##@ The local cluster

@@ -155,6 +155,7 @@ func TestVerdict(t *testing.T) {
 						Scope:       new(admissionv1.NamespacedScope),
 					},
 				}},
+				ObjectSelector: pods.ObjectSelector,
 				MatchConditions: []admissionv1.MatchCondition{
 					{
 						Name: "becomes-failed",

@@ -20,9 +20,11 @@ var clusterScoped = []string{
 func TestObjects(t *testing.T) {
 	policies := []string{
 		"ConfigMap essential-containers-tracking",
+		"ValidatingAdmissionPolicy essential-containers.apps.bindings",
 		"ValidatingAdmissionPolicy essential-containers.apps.changes",
 		"ValidatingAdmissionPolicy essential-containers.apps.creation",
 		"ValidatingAdmissionPolicy essential-containers.apps.tracking",
+		"ValidatingAdmissionPolicyBinding essential-containers.apps.bindings",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.changes",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.creation",
 		"ValidatingAdmissionPolicyBinding essential-containers.apps.tracking",

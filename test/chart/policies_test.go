@@ -104,15 +104,21 @@ func TestPolicyActions(t *testing.T) {
 		} {
 			t.Run(name+"="+list, func(t *testing.T) {
 				policies, bindings := policies(t, "--set-json", "admissionPolicies."+name+"="+list)
-				if len(policies) != len(bindings) || len(policies) != 4-max(0, 1-len(want)) {
+				of := []string{name}
+				if name == "changes" { // a Binding changes its pod
+					of = append(of, "bindings")
+				}
+				if all := 5; want == nil && len(policies) != all-len(of) || want != nil && len(policies) != all || len(policies) != len(bindings) {
 					t.Fatalf("%d policies and %d bindings", len(policies), len(bindings))
 				}
-				if want == nil {
-					if policies[name] != nil {
-						t.Error("the policy is there")
+				for _, name := range of {
+					if want == nil {
+						if policies[name] != nil {
+							t.Errorf("the policy %s is there", name)
+						}
+					} else if diff := cmp.Diff(want, bindings[name].Spec.ValidationActions); diff != "" {
+						t.Errorf("%s (-want +got):\n%s", name, diff)
 					}
-				} else if diff := cmp.Diff(want, bindings[name].Spec.ValidationActions); diff != "" {
-					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
 		}
@@ -134,19 +140,19 @@ func TestChangesPolicy(t *testing.T) {
 	for name, test := range reaperAccounts {
 		t.Run(name, func(t *testing.T) {
 			args := []string{"--set", test.set, "--set-json", `admissionPolicies.exemptReapers=["` + exempt + `"]`}
+			matched := rules(onPods(admissionv1.Update, "pods", "pods/*"))
+			matched.ObjectSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+				{Key: essential.Label, Operator: metav1.LabelSelectorOpExists},
+			}}
 			checkPolicy(t, "changes", args, admissionv1.ValidatingAdmissionPolicySpec{
-				MatchConstraints: rules(
-					onPods(admissionv1.Update, "pods", "pods/*"),
-					onPods(admissionv1.Create, "pods/binding", "bindings"),
-				),
+				MatchConstraints: matched,
 				MatchConditions: []admissionv1.MatchCondition{
 					{
 						Name: "changes-a-key",
 						Expression: `["essential-containers/tracked", "essential-containers/due", "essential-containers/stopped", ` +
 							`"essential-containers/completion", "essential-containers/on-failure", "essential-containers/stop-delay", ` +
 							`"essential-containers/retention", "essential-containers/mode"].exists(key, object.?metadata.?annotations[?key] != ` +
-							`(request.operation == "CREATE" ? optional.none() : oldObject.?metadata.?annotations[?key])) || ` +
-							`request.operation != "CREATE" && ` +
+							`oldObject.?metadata.?annotations[?key]) || ` +
 							`object.?metadata.?labels[?"essential-containers"] != oldObject.?metadata.?labels[?"essential-containers"]`,
 					},
 					{
@@ -156,22 +162,29 @@ func TestChangesPolicy(t *testing.T) {
 				},
 				Variables: []admissionv1.Variable{
 					{Name: "tracked", Expression: `object.?metadata.?annotations[?"essential-containers/tracked"].hasValue()`},
+					{Name: "marked", Expression: `variables.tracked || ["essential-containers/due", "essential-containers/stopped"].exists(key, ` +
+						`object.?metadata.?annotations[?key].hasValue())`},
 					{Name: "label", Expression: `object.?metadata.?labels[?"essential-containers"]`},
 				},
 				Validations: []admissionv1.Validation{
 					{
 						Expression: `["essential-containers/tracked", "essential-containers/due", "essential-containers/stopped"].all(key, ` +
-							`!object.?metadata.?annotations[?key].hasValue() || request.operation != "CREATE" && ` +
+							`!object.?metadata.?annotations[?key].hasValue() || ` +
 							`object.?metadata.?annotations[?key] == oldObject.?metadata.?annotations[?key])`,
 						Message: "metadata.annotations[essential-containers/tracked], [essential-containers/due] and " +
 							"[essential-containers/stopped] are written by the webhook and the reaper alone: leave them as they are; " +
 							"to opt a running pod out, remove its label essential-containers",
 					},
 					{
-						Expression: `request.operation == "CREATE" || !variables.tracked || !variables.label.hasValue() || ` +
+						Expression: `!variables.marked || !variables.label.hasValue() || ` +
 							`variables.label == oldObject.?metadata.?labels[?"essential-containers"]`,
 						Message: "metadata.labels[essential-containers] counts when a pod is created: create it again with the other label, " +
 							"or remove the label to opt the pod out",
+					},
+					{
+						Expression: `variables.label.hasValue() || !oldObject.?metadata.?annotations[?"essential-containers/stopped"].hasValue()`,
+						Message: "metadata.labels[essential-containers] cannot be removed from a pod that has been stopped: to keep the pod " +
+							"after its end, set metadata.annotations[essential-containers/retention] to Forever",
 					},
 					readable("completion", `(Any|All)`, "must be Any or All"),
 					readable("mode", `(Reap|Native)`, "must be Reap or Native"),
@@ -184,6 +197,19 @@ func TestChangesPolicy(t *testing.T) {
 	}
 }
 
+// The API server copies what a Binding brings to the pod, over what the pod has.
+func TestBindingsPolicy(t *testing.T) {
+	checkPolicy(t, "bindings", nil, admissionv1.ValidatingAdmissionPolicySpec{
+		MatchConstraints: rules(onPods(admissionv1.Create, "pods/binding", "bindings")),
+		Validations: []admissionv1.Validation{{
+			Expression: `[object.?metadata.?labels.orValue({}), object.?metadata.?annotations.orValue({})].all(keys, ` +
+				`!keys.exists(key, key == "essential-containers" || key.startsWith("essential-containers/")))`,
+			Message: "metadata of a Binding becomes its pod's: remove the label essential-containers and the annotations of " +
+				"essential-containers from the Binding",
+		}},
+	})
+}
+
 // delayExpression is the regular expression of durations.
 const delayExpression = `(0|[0-9]{1,4}d|([0-9]{1,4}d)?([0-9]{1,9}([.][0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)`
 
@@ -191,7 +217,7 @@ const delayExpression = `(0|[0-9]{1,4}d|([0-9]{1,4}d)?([0-9]{1,9}([.][0-9]{1,9})
 func readable(name, expression, must string) admissionv1.Validation {
 	key := `?metadata.?annotations[?"essential-containers/` + name + `"]`
 	return admissionv1.Validation{
-		Expression: `!variables.tracked || request.operation != "CREATE" && object.` + key + ` == oldObject.` + key + ` || ` +
+		Expression: `!variables.tracked || object.` + key + ` == oldObject.` + key + ` || ` +
 			`!object.` + key + `.hasValue() || object.` + key + `.orValue("").matches("^` + expression + `$")`,
 		Message: "metadata.annotations[essential-containers/" + name + "] " + must,
 		Reason:  new(metav1.StatusReasonInvalid),
@@ -242,9 +268,9 @@ func TestReaperPolicyWithAdoption(t *testing.T) {
 			of := func(v *admissionv1.Validation, old, adoption string) {
 				v.Expression = strings.Replace(v.Expression, old, old+adoption, 1)
 			}
-			of(&want.Validations[1], "variables.tracked", " || variables.adopted")
-			want.Validations[1].Message += "; it adopts only labelled pods of namespaces that opted in"
-			of(&want.Validations[3], `"essential-containers/stopped"] || `, `key == "essential-containers/tracked" && variables.adopted || `)
+			of(&want.Validations[0], "variables.tracked", " || variables.adopted")
+			want.Validations[0].Message += "; it adopts only labelled pods of namespaces that opted in"
+			of(&want.Validations[2], `"essential-containers/stopped"] || `, `key == "essential-containers/tracked" && variables.adopted || `)
 			checkPolicy(t, "reaper", []string{"--set", "reaper.adopt=true", "--set", test.set}, want)
 		})
 	}
@@ -255,7 +281,7 @@ func reaperPolicy(account string) admissionv1.ValidatingAdmissionPolicySpec {
 	return admissionv1.ValidatingAdmissionPolicySpec{
 		MatchConstraints: rules(admissionv1.NamedRuleWithOperations{RuleWithOperations: admissionv1.RuleWithOperations{
 			Operations: []admissionv1.OperationType{admissionv1.Update, admissionv1.Delete},
-			Rule:       onPods(admissionv1.Update, "pods", "pods/*").Rule,
+			Rule:       onPods(admissionv1.Update, "pods").Rule,
 		}}),
 		MatchConditions: []admissionv1.MatchCondition{{
 			Name:       "is-the-reaper",
@@ -267,10 +293,6 @@ func reaperPolicy(account string) admissionv1.ValidatingAdmissionPolicySpec {
 			{Name: "tracked", Expression: `variables.old.?metadata.?annotations[?"essential-containers/tracked"].orValue("") != ""`},
 		},
 		Validations: []admissionv1.Validation{
-			{
-				Expression: `request.?subResource.orValue("") == ""`,
-				Message:    "the reaper changes no subresource of a pod",
-			},
 			{
 				Expression: `variables.tracked`,
 				Message:    "the reaper deletes and changes only pods with the annotation essential-containers/tracked",

@@ -1,6 +1,8 @@
 package chart
 
 import (
+	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -129,8 +131,9 @@ func TestPodsAreSpreadIfPossible(t *testing.T) {
 	}
 }
 
+const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 func TestImage(t *testing.T) {
-	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
 	for name, test := range map[string]struct {
 		set, want string
 	}{
@@ -148,6 +151,30 @@ func TestImage(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whatever name of an image the Makefile is given, the chart installs that image.
+func TestImageOfTheMakefile(t *testing.T) {
+	values := regexp.MustCompile(`--set(-string)?=image[^\s;]*`)
+	for image, want := range map[string]string{
+		"ec":                             "ec:latest",
+		"example.com/ec:1.10":            "example.com/ec:1.10",
+		"registry:5000/a/ec":             "registry:5000/a/ec:latest",
+		"registry:5000/a/ec:edge":        "registry:5000/a/ec:edge",
+		"registry:5000/ec@" + digest:     "registry:5000/ec@" + digest,
+		"registry:5000/ec:1.0@" + digest: "registry:5000/ec@" + digest,
+	} {
+		for _, target := range []string{"deploy", "manifests"} {
+			recipe, err := exec.CommandContext(t.Context(), "make", "--directory=../..", "--dry-run", target, "IMG="+image).CombinedOutput()
+			if err != nil {
+				t.Fatalf("make %s: %v\n%s", target, err, recipe)
+			}
+			objects := render(t, values.FindAllString(string(recipe), -1)...)
+			if got := container(t, objects, "webhook").Image; got != want {
+				t.Errorf("make %s IMG=%s installs %s, want %s", target, image, got, want)
+			}
+		}
 	}
 }
 

@@ -11,11 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -198,8 +198,8 @@ func testTrackingCannotBeForged(t *testing.T) {
 	create := func(namespace string, label *string, pairs ...string) error {
 		return admin.Create(s.ctx, kube.Pod(namespace, "forged", annotated(kube.Template(corev1.RestartPolicyNever, label, kube.Main("true"), kube.Sidecar("proxy")), pairs...)), client.DryRunAll)
 	}
-	bind := func(pod *corev1.Pod, pairs ...string) error {
-		meta := metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, Annotations: annotated(corev1.PodTemplateSpec{}, pairs...).Annotations}
+	bind := func(pod *corev1.Pod, meta metav1.ObjectMeta) error {
+		meta.Namespace, meta.Name = pod.Namespace, pod.Name
 		return admin.SubResource("binding").Create(s.ctx, pod.DeepCopy(), &corev1.Binding{ObjectMeta: meta, Target: corev1.ObjectReference{Kind: "Node", Name: "nowhere"}}, &client.SubResourceCreateOptions{CreateOptions: client.CreateOptions{DryRun: []string{metav1.DryRunAll}}})
 	}
 	const (
@@ -211,10 +211,20 @@ func testTrackingCannotBeForged(t *testing.T) {
 		only  = "are written by the webhook and the reaper alone"
 		label = `{"metadata":{"labels":{"essential-containers":%q}}}`
 		birth = "counts when a pod is created"
+		bound = "metadata of a Binding becomes its pod's"
 	)
+	succeeded := time.Now().UTC().Format(time.RFC3339) + " Succeeded: x"
+	forged := kube.Pod(s.namespace, "brought", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Main("exit 1"), kube.Main("exit 1")),
+		essential.TrackedAnnotation, "main", essential.StoppedAnnotation, succeeded))
+	forged.Spec.Containers[1].Name = "proxy"
+	s.create(forged)
 	copied := kube.Pod(s.namespace, "copied", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Sidecar("main"), kube.Sidecar("proxy")),
 		essential.TrackedAnnotation, "main"))
 	s.create(copied)
+	ending := kube.Pod(s.namespace, "ending", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")),
+		essential.RetentionAnnotation, "Forever"))
+	s.create(ending)
+	s.must(reaper.Patch(s.ctx, ending.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(stop))))
 	policy := func(write func(client.Client, *corev1.Pod, string) error, pod *corev1.Pod, key, value string) error {
 		return write(admin, pod, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, key, value))
 	}
@@ -227,6 +237,7 @@ func testTrackingCannotBeForged(t *testing.T) {
 		"a user labels that pod afterwards":                          {metadata(admin, copied, fmt.Sprintf(label, "main")), birth},
 		"a user changes the label of a tracked pod":                  {metadata(admin, tracked, fmt.Sprintf(label, "proxy")), birth},
 		"a user does so through the status, too":                     {status(admin, tracked, fmt.Sprintf(label, "proxy")), birth},
+		"a user labels a pod that brought a stop alone":              {metadata(admin, forged, `{"metadata":{"labels":{"essential-containers":"main"},"annotations":{"essential-containers/tracked":null}}}`), birth},
 		"a user labels a pod that was never tracked":                 {metadata(admin, plain, fmt.Sprintf(label, "main")), ""},
 		"a policy that cannot be read":                               {policy(metadata, tracked, essential.RetentionAnnotation, "1w"), "must be a duration such as 90s, 1h30m or 2d, or Forever"},
 		"a stop-delay that cannot be read, through the status":       {policy(status, tracked, essential.StopDelayAnnotation, "Forever"), "must be a duration such as 90s, 1h30m or 2d"},
@@ -236,14 +247,17 @@ func testTrackingCannotBeForged(t *testing.T) {
 		"a policy in days":                                           {policy(metadata, tracked, essential.RetentionAnnotation, "1d12h"), ""},
 		"a pod that is not tracked may say anything":                 {policy(metadata, plain, essential.RetentionAnnotation, "1w"), ""},
 		"a labelled pod brings all, and the webhook corrects them":   {create(s.namespace, new("main"), essential.TrackedAnnotation, "proxy", essential.StoppedAnnotation, "x", essential.DueAnnotation, "x"), ""},
-		"a user tracks a pod":                                        {metadata(admin, plain, track), only},
+		"a user writes the mark where it counts for nothing":         {metadata(admin, plain, track), ""},
+		"a user tracks and labels a pod":                             {metadata(admin, plain, `{"metadata":{"labels":{"essential-containers":"main"},"annotations":{"essential-containers/tracked":"main"}}}`), only},
 		"a user tracks a labelled pod":                               {metadata(admin, untracked, track), only},
 		"a user changes what is tracked":                             {metadata(admin, tracked, other), only},
 		"a user untracks a pod, as its own manifest does":            {metadata(admin, tracked, untr), ""},
-		"a user does so through the status":                          {status(admin, plain, track), only},
+		"a user does so through the status":                          {status(admin, untracked, track), only},
 		"a user stops a pod in the reaper's name":                    {metadata(admin, tracked, stop), only},
 		"a user records a completion in the reaper's name":           {status(admin, tracked, due), only},
-		"a user binds a pod to a node with the mark":                 {bind(plain, essential.TrackedAnnotation, "main"), only},
+		"a user binds a pod to a node with the mark":                 {bind(plain, metav1.ObjectMeta{Annotations: map[string]string{essential.TrackedAnnotation: "main"}}), bound},
+		"a user binds a copy to a node with the label":               {bind(copied, metav1.ObjectMeta{Labels: map[string]string{essential.Label: "main"}}), bound},
+		"a user removes the label of a stopped pod":                  {metadata(admin, ending, `{"metadata":{"labels":{"essential-containers":null}}}`), "cannot be removed from a pod that has been stopped"},
 		"a user removes the label, to opt the pod out":               {metadata(admin, tracked, `{"metadata":{"labels":{"essential-containers":null}}}`), ""},
 		"a user changes another annotation":                          {metadata(admin, tracked, `{"metadata":{"annotations":{"example.com/x":"y"}}}`), ""},
 		"a user deletes a tracked pod":                               {admin.Delete(s.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
@@ -258,6 +272,9 @@ func testTrackingCannotBeForged(t *testing.T) {
 		})
 	}
 	s.boundsReaper(tracked, plain, untracked)
+	if failed := s.awaitPod("brought", "ended", essential.Terminal); failed.Status.Phase != corev1.PodFailed {
+		t.Errorf("a pod without the label that brought a stop is %s", failed.Status.Phase)
+	}
 }
 
 // What people do with tracked pods every day is not refused.
@@ -299,7 +316,8 @@ func (s *scene) kubectl(args ...string) (output string) {
 }
 
 // boundsReaper tries everything else as the reaper's account, with every right
-// that RBAC can give: only the policy can refuse.
+// that RBAC can give: only the policy can refuse. Subresources are not in the
+// reaper's role.
 func (s *scene) boundsReaper(tracked, plain, untracked *corev1.Pod) {
 	s.Helper()
 	reaper := as(s, kube.ReaperUser, "system:masters")
@@ -307,44 +325,31 @@ func (s *scene) boundsReaper(tracked, plain, untracked *corev1.Pod) {
 		notTracked = "only pods with the annotation essential-containers/tracked"
 		spec       = "nothing in a pod's spec but activeDeadlineSeconds"
 		meta       = "nothing in a pod's metadata but its own annotations"
-		sub        = "changes no subresource"
 	)
 	limited := kube.Pod(s.namespace, "limited", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")))
 	limited.Spec.ActiveDeadlineSeconds = new(int64(3600))
-	limited.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2m")}
 	s.create(limited)
 	for sentence, c := range map[string]struct {
-		pod         *corev1.Pod
-		patch       string // a strategic merge patch
-		subresource string
-		want        string // in the error; empty: allowed
+		pod   *corev1.Pod
+		patch string // a strategic merge patch
+		want  string // in the error; empty: allowed
 	}{
-		"stop a pod that is not tracked":          {plain, `{"spec":{"activeDeadlineSeconds":1}}`, "", notTracked},
-		"stop a labelled pod that is not tracked": {untracked, `{"spec":{"activeDeadlineSeconds":1}}`, "", notTracked},
-		"track a pod":                             {untracked, `{"metadata":{"annotations":{"essential-containers/tracked":"main"}}}`, "", notTracked},
-		"change what is tracked":                  {tracked, `{"metadata":{"annotations":{"essential-containers/tracked":"proxy"}}}`, "", meta},
-		"untrack a pod":                           {tracked, `{"metadata":{"annotations":{"essential-containers/tracked":null}}}`, "", meta},
-		"change an image":                         {tracked, `{"spec":{"containers":[{"name":"main","image":"example.com/other:1"}]}}`, "", spec},
-		"add a toleration":                        {tracked, `{"spec":{"tolerations":[{"key":"x","operator":"Exists"}]}}`, "", spec},
-		"lower a deadline":                        {limited, `{"spec":{"activeDeadlineSeconds":1}}`, "", ""},
-		"change a label":                          {tracked, `{"metadata":{"labels":{"x":"y"}}}`, "", meta},
-		"remove a label":                          {tracked, `{"metadata":{"labels":{"essential-containers":null}}}`, "", meta},
-		"write an annotation that is not its own": {tracked, `{"metadata":{"annotations":{"x":"y"}}}`, "", meta},
-		"write a policy":                          {tracked, `{"metadata":{"annotations":{"essential-containers/retention":"Forever"}}}`, "", meta},
-		"add a finalizer":                         {tracked, `{"metadata":{"finalizers":["example.com/x"]}}`, "", meta},
-		"add an owner":                            {tracked, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}`, "", meta},
-		"write the phase":                         {tracked, `{"status":{"phase":"Succeeded"}}`, "status", sub},
-		"resize a container":                      {limited, `{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"1m"}}}]}}`, "resize", sub},
-		"add a container": {tracked, `{"spec":{"ephemeralContainers":[{"name":"x","image":"example.com/x:1","terminationMessagePolicy":"File","imagePullPolicy":"Always"}]}}`,
-			"ephemeralcontainers", sub},
+		"stop a pod that is not tracked":          {plain, `{"spec":{"activeDeadlineSeconds":1}}`, notTracked},
+		"stop a labelled pod that is not tracked": {untracked, `{"spec":{"activeDeadlineSeconds":1}}`, notTracked},
+		"track a pod":                             {untracked, `{"metadata":{"annotations":{"essential-containers/tracked":"main"}}}`, notTracked},
+		"change what is tracked":                  {tracked, `{"metadata":{"annotations":{"essential-containers/tracked":"proxy"}}}`, meta},
+		"untrack a pod":                           {tracked, `{"metadata":{"annotations":{"essential-containers/tracked":null}}}`, meta},
+		"change an image":                         {tracked, `{"spec":{"containers":[{"name":"main","image":"example.com/other:1"}]}}`, spec},
+		"add a toleration":                        {tracked, `{"spec":{"tolerations":[{"key":"x","operator":"Exists"}]}}`, spec},
+		"lower a deadline":                        {limited, `{"spec":{"activeDeadlineSeconds":1}}`, ""},
+		"change a label":                          {tracked, `{"metadata":{"labels":{"x":"y"}}}`, meta},
+		"remove a label":                          {tracked, `{"metadata":{"labels":{"essential-containers":null}}}`, meta},
+		"write an annotation that is not its own": {tracked, `{"metadata":{"annotations":{"x":"y"}}}`, meta},
+		"write a policy":                          {tracked, `{"metadata":{"annotations":{"essential-containers/retention":"Forever"}}}`, meta},
+		"add a finalizer":                         {tracked, `{"metadata":{"finalizers":["example.com/x"]}}`, meta},
+		"add an owner":                            {tracked, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}`, meta},
 	} {
-		patch := client.RawPatch(types.StrategicMergePatchType, []byte(c.patch))
-		var err error
-		if c.subresource == "" {
-			err = reaper.Patch(s.ctx, c.pod.DeepCopy(), patch, client.DryRunAll)
-		} else {
-			err = reaper.SubResource(c.subresource).Patch(s.ctx, c.pod.DeepCopy(), patch, client.DryRunAll)
-		}
+		err := reaper.Patch(s.ctx, c.pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, []byte(c.patch)), client.DryRunAll)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			s.Errorf("the reaper tries to %s: got error %v, want %q", sentence, err, c.want)
 		}

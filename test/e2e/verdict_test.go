@@ -504,8 +504,8 @@ func testKeptForTheirCreators(t *testing.T, mode essential.Mode) {
 	}
 }
 
-// The label says who takes part, until the reaper has acted: from then on the phase
-// is decided whatever happens to labels.
+// The label decides which pods take part, until the reaper has acted: from then on
+// it stays, and the phase is decided whatever happens to the namespace's.
 func testOptedOutAfterStop(t *testing.T) {
 	s := newScene(t, true)
 	pod := kube.Pod(s.namespace, "stopped", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slowly(kube.Sidecar("proxy"))),
@@ -513,13 +513,15 @@ func testOptedOutAfterStop(t *testing.T) {
 	early := kube.Pod(s.namespace, "early", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), container("proxy", "sleep 8; exit 1")))
 	s.create(early)
 	s.create(pod)
-	unlabel := func(p *corev1.Pod) {
-		s.must(cluster.Patch(s.ctx, p.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`))))
+	unlabel := func(p *corev1.Pod) error {
+		return cluster.Patch(s.ctx, p.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`)))
 	}
 	s.awaitLine("early", kube.MainStart)
-	unlabel(early)
+	s.must(unlabel(early))
 	s.awaitPod("stopped", "stopped", essential.Stopped)
-	unlabel(pod)
+	if err := unlabel(pod); err == nil || !strings.Contains(err.Error(), "cannot be removed from a pod that has been stopped") {
+		t.Errorf("the label of a stopped pod is removed: %v", err)
+	}
 	s.must(cluster.Patch(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}},
 		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`))))
 	for p, want := range map[*corev1.Pod]corev1.PodPhase{pod: corev1.PodSucceeded, early: corev1.PodFailed} {
