@@ -294,7 +294,7 @@ func testOrdinaryCommands(t *testing.T) {
 
 	// The user's own manifest does not know the annotations.
 	s.must(cluster.Get(s.ctx, client.ObjectKeyFromObject(pod), pod))
-	pod.Annotations, pod.ManagedFields = nil, nil
+	pod.Annotations, pod.ManagedFields, pod.ResourceVersion = nil, nil, ""
 	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
 	manifest, err := json.Marshal(pod)
 	s.must(err)
