@@ -31,8 +31,8 @@ type annotationSets struct {
 }
 
 // trim returns those of the annotations that the reaper reads, in a map that
-// nobody may change. Of a pod that is not tracked, it reads only whether it is a
-// static one.
+// must not be changed. The reaper reads only one annotation of a pod that is not
+// tracked: whether the pod is static.
 func (s *annotationSets) trim(annotations map[string]string) map[string]string {
 	keys := readAnnotations
 	if annotations[essential.TrackedAnnotation] == "" {

@@ -79,8 +79,8 @@ func newReporter(events events.EventRecorder, metrics *metrics, notices *notices
 }
 
 // What one owner can have in events: so many at once, and then one every ten
-// seconds. Its pods have their own all the same. Of more owners than are remembered,
-// each has the burst anew.
+// seconds. Its pods have their own all the same. An owner that is
+// no longer remembered has the whole burst again.
 const (
 	ownerEvents     = 25
 	ownerEventEvery = 10 * time.Second

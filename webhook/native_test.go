@@ -308,7 +308,7 @@ func TestAnInjectedSidecarIsConvertedToo(t *testing.T) {
 }
 
 // The operator's stop-delay keeps those pods in mode Reap that do not say anything.
-// Who asks for mode Native gets it, without the delay, and is told.
+// A pod that asks for mode Native gets it, without the delay and with a warning.
 func TestADefaultStopDelayInModeNative(t *testing.T) {
 	defaults := nativeByDefault()
 	defaults.StopDelay = 30 * time.Second
@@ -340,8 +340,8 @@ func TestTheModeIsCounted(t *testing.T) {
 }
 
 // No default of the operator's makes a pod denied that the built-in defaults admit;
-// and who asks for mode Native gets it, if only a default of the operator's stands
-// against that.
+// and a pod that asks for mode Native gets it, even if a default of the operator's
+// forbids that.
 func TestNoDefaultMakesAPodDenied(t *testing.T) {
 	durations := rapid.SampledFrom([]time.Duration{0, time.Second, time.Hour, essential.Forever})
 	rapid.Check(t, func(t *rapid.T) {

@@ -37,8 +37,8 @@ type Options struct {
 	// DNSName is what the API server calls the webhook, SERVICE.NAMESPACE.svc. It
 	// is not ready if the certificate does not cover that. Empty: not checked.
 	DNSName string
-	// ClientCAFile holds the PEM certificates of those whose clients alone are
-	// answered. Empty: anybody is.
+	// ClientCAFile holds PEM certificates: only clients with a certificate that one
+	// of them has signed are served. Empty: every client is.
 	ClientCAFile string
 	// ShutdownDelay is for how long it goes on serving, no longer ready, once
 	// told to end: as long as others may take to learn that the pod has left the
@@ -65,7 +65,7 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 			"certificate covers it; empty: not checked")
 	flags.StringVar(&o.ClientCAFile, "client-ca-file", "",
 		"`file` of PEM certificates: only a client whose certificate one of them has signed is answered,\n"+
-			"which API servers have to be configured for; read again at each connection; empty: anybody is")
+			"which API servers have to be configured for; read again at each connection; empty: every client is")
 	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay", 5*time.Second,
 		"`time` to go on serving after SIGTERM, no longer ready, so that endpoints can be withdrawn")
 	o.Defaults.BindFlags(flags, essential.CompletionAnnotation, essential.OnFailureAnnotation, essential.StopDelayAnnotation, essential.ModeAnnotation)

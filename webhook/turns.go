@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// What admission holds in memory at a time is bounded, whoever asks, and however
-// often: by the bytes of all bodies, and by the elements of all that is decoded.
+// The memory that admission uses at a time is bounded, for all clients together: by
+// the bytes of all bodies, and by the elements of all that is decoded.
 // An element is a value of the JSON text: of `[{},{},{}]`, three bytes become some
 // hundred. Ordinary reviews have bounds of their own, so that none waits for large
 // ones.

@@ -97,7 +97,7 @@ func TestASlowSenderGivesWay(t *testing.T) {
 	}
 }
 
-// Whoever holds all that is set aside for large reviews, ordinary ones do not wait.
+// Ordinary reviews do not wait when all the room for large ones is taken.
 func TestOrdinaryReviewsDoNotWaitForLargeOnes(t *testing.T) {
 	server, _ := serveHandlers(t)
 	for name, room := range map[string]*semaphore.Weighted{"bodies": server.turns.bodies.large, "elements": server.turns.decoded.large} {
@@ -189,7 +189,7 @@ func TestRoomIsGivenBack(t *testing.T) {
 	}
 }
 
-// No more is held at a time than is set aside, and everybody's turn comes.
+// No more than the bound is held at a time, and every review gets its turn.
 func TestTurnsBoundWhatIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
