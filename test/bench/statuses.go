@@ -21,8 +21,8 @@ type statusWrite struct {
 	verdict       bool            // the webhook is asked
 }
 
-// statusWrites are all writes that are measured. That of untracked pods is the one
-// for which the API server has most to look at.
+// statusWrites are all writes that are measured. At those of untracked pods, most
+// of a cluster's, the API server looks at nothing but that they have no label.
 var statusWrites = []statusWrite{
 	{name: "untracked pods that fail", pod: kind{prefix: "untracked", status: done}, change: ended, with: corev1.PodFailed, without: corev1.PodFailed},
 	{name: "tracked pods whose main ends", pod: kind{prefix: "tracked", tracked: true, status: running}, change: completed, with: corev1.PodRunning, without: corev1.PodRunning},
