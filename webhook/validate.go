@@ -57,9 +57,9 @@ func aboutJob(k *kind, job, template *object, defaults essential.Policies) (warn
 			"choose Failed: otherwise a pod that is deleted (a drained node, preemption) while its sidecars end is counted as failed at once, and its work runs again")
 	}
 	policies, _ := defaults.Override(nil, template.Metadata.Annotations)
-	if job.Spec.ActiveDeadlineSeconds != nil && policies.StopDelay > 0 {
+	if deadline := job.Spec.ActiveDeadlineSeconds; deadline != nil && policies.StopDelay.Seconds() >= float64(*deadline) {
 		warn(spec.Child("activeDeadlineSeconds"),
-			fmt.Sprintf("the Job's deadline does not wait for the stop-delay of %s: the Job fails if it passes before its pods have ended", policies.StopDelay))
+			fmt.Sprintf("the Job's deadline does not wait for the stop-delay of %s: the Job fails; choose a longer deadline or a shorter delay", policies.StopDelay))
 	}
 	return warnings
 }

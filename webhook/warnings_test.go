@@ -1,11 +1,15 @@
 package webhook
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"sigs.k8s.io/yaml"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
@@ -161,6 +165,11 @@ func TestWhatHasNoEffectGivesAWarning(t *testing.T) {
 				if diff := cmp.Diff(where.prefixed(tt.warn(where.prefix)), response.Warnings, cmpopts.EquateEmpty()); diff != "" {
 					t.Errorf("warnings (-want +got):\n%s", diff)
 				}
+				for _, warning := range response.Warnings {
+					if len(warning) > 256 {
+						t.Errorf("%d bytes, of which the API server cuts what exceeds 256: %s", len(warning), warning)
+					}
+				}
 			})
 		}
 	}
@@ -250,7 +259,7 @@ func TestWarningsAboutJobs(t *testing.T) {
 	const (
 		onFailure   = "%.template.spec.restartPolicy: under OnFailure the Job counts the restarts of every container, sidecars included, and fails at its backoffLimit; Never does not"
 		replacement = "%.podReplacementPolicy: choose Failed: otherwise a pod that is deleted (a drained node, preemption) while its sidecars end is counted as failed at once, and its work runs again"
-		deadline    = "%.activeDeadlineSeconds: the Job's deadline does not wait for the stop-delay of 30s: the Job fails if it passes before its pods have ended"
+		deadline    = "%.activeDeadlineSeconds: the Job's deadline does not wait for the stop-delay of 30s: the Job fails; choose a longer deadline or a shorter delay"
 	)
 	failed := map[string]any{"podReplacementPolicy": "Failed"}
 	delayed := func() *podBuilder {
@@ -266,11 +275,12 @@ func TestWarningsAboutJobs(t *testing.T) {
 		"OnFailure and a native sidecar":         {aPod("main").nativeSidecars("mesh").under("OnFailure").label("main"), failed, []string{onFailure}},
 		"OnFailure of one container":             {aPod("main").under("OnFailure").label("main"), failed, nil},
 		"podReplacementPolicy TerminatingOrFailed, which is the default": {never("main", "proxy").label("main"), map[string]any{"podReplacementPolicy": "TerminatingOrFailed"}, []string{replacement}},
-		"a deadline of the Job":                          {never("main", "proxy").label("main"), map[string]any{"podReplacementPolicy": "Failed", "activeDeadlineSeconds": 60}, nil},
-		"a deadline of the Job and a stop-delay":         {delayed(), map[string]any{"podReplacementPolicy": "Failed", "activeDeadlineSeconds": 60}, []string{deadline}},
-		"a deadline of its pods and a stop-delay":        {deadlined(delayed()), failed, nil},
-		"a stop-delay":                                   {delayed(), failed, nil},
-		"everything at once":                             {delayed().under("OnFailure"), map[string]any{"activeDeadlineSeconds": 60}, []string{onFailure, replacement, deadline}},
+		"a deadline of the Job":                        {never("main", "proxy").label("main"), map[string]any{"podReplacementPolicy": "Failed", "activeDeadlineSeconds": 60}, nil},
+		"a stop-delay as long as the Job's deadline":   {delayed(), map[string]any{"podReplacementPolicy": "Failed", "activeDeadlineSeconds": 30}, []string{deadline}},
+		"a stop-delay shorter than the Job's deadline": {delayed(), map[string]any{"podReplacementPolicy": "Failed", "activeDeadlineSeconds": 31}, nil},
+		"a deadline of its pods and a stop-delay":      {deadlined(delayed()), failed, nil},
+		"a stop-delay":       {delayed(), failed, nil},
+		"everything at once": {delayed().under("OnFailure"), map[string]any{"activeDeadlineSeconds": 20}, []string{onFailure, replacement, deadline}},
 		"everything at once, of a pod without the label": {aPod("main", "proxy").under("OnFailure"), map[string]any{"activeDeadlineSeconds": 60}, nil},
 	} {
 		for _, w := range everyWorkload {
@@ -319,5 +329,39 @@ func TestNoCauseHasTwoWarnings(t *testing.T) {
 				seen[path] = warning
 			}
 		}
+	}
+}
+
+// What the documentation recommends causes no warning.
+func TestNoSampleGivesAWarning(t *testing.T) {
+	files, err := filepath.Glob("../docs/samples/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reviewed := 0
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for document := range strings.SplitSeq(string(content), "\n---\n") {
+			var kind struct{ Kind string }
+			text, err := yaml.YAMLToJSON([]byte(document))
+			if err != nil || json.Unmarshal(text, &kind) != nil {
+				t.Fatalf("%s: no object: %v", file, err)
+			}
+			for i := range workloadKinds {
+				if workloadKinds[i].kind != kind.Kind {
+					continue
+				}
+				reviewed++
+				if got := validate(&workloadKinds[i], decodePod(t, string(text)), nil, essential.DefaultPolicies()); len(got.warnings)+len(got.denial) > 0 {
+					t.Errorf("%s: %+v", file, got)
+				}
+			}
+		}
+	}
+	if reviewed < 7 {
+		t.Errorf("%d workloads in the samples, want 7 or more", reviewed)
 	}
 }
