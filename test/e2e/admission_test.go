@@ -280,6 +280,9 @@ func (s *scene) boundsReaper(tracked, plain, untracked *corev1.Pod) {
 		"add a container": {tracked, `{"spec":{"ephemeralContainers":[{"name":"x","image":"example.com/x:1","terminationMessagePolicy":"File","imagePullPolicy":"Always"}]}}`,
 			"ephemeralcontainers", sub},
 	} {
+		if c.subresource == "resize" && lacks(s, "Resized") {
+			continue // the API server does not serve it
+		}
 		patch := client.RawPatch(types.StrategicMergePatchType, []byte(c.patch))
 		var err error
 		if c.subresource == "" {
