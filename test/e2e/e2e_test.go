@@ -15,13 +15,22 @@ import (
 var since = map[string]string{
 	"Resized":            "1.33", // in-place resize
 	"QuotaScopes":        "1.33", // quotas refuse a new deadline
+	"HostPorts":          "1.33", // the scheduler knows those of native sidecars
+	"ServiceOfASidecar":  "1.33", // Services find ports of native sidecars by name
 	"RestartRules":       "1.35", // restart policies of regular containers
 	"OwnRestartPolicies": "1.35",
 	"NativeProperty":     "1.35", // environment variables from files, too
 }
 
+// lacks returns whether the API server or a kubelet is too old for the case.
+func lacks(t testing.TB, name string) bool {
+	t.Helper()
+	version, ok := since[name]
+	return ok && oldest(t).LessThan(utilversion.MustParseGeneric(version))
+}
+
 // oldest is the version of the API server, or that of a kubelet if it is lower.
-func oldest(t *testing.T) *utilversion.Version {
+func oldest(t testing.TB) *utilversion.Version {
 	t.Helper()
 	server, err := cluster.Clientset.Discovery().ServerVersion()
 	if err != nil {
@@ -45,18 +54,13 @@ func oldest(t *testing.T) *utilversion.Version {
 // installation come after them, one by one; the uninstallation is last.
 func TestEndToEnd(t *testing.T) {
 	before := clusterWide(t)
-	kubernetes := oldest(t)
-	lacks := func(name string) bool {
-		version, ok := since[name]
-		return ok && kubernetes.LessThan(utilversion.MustParseGeneric(version))
-	}
 	if err := cluster.Install(t.Context(), chart, image, func(s string) { t.Log(s) }); err != nil {
 		t.Fatal(err)
 	}
 	parallel := func(group string, cases map[string]func(*testing.T)) {
 		t.Run(group, func(t *testing.T) {
 			for name, test := range cases {
-				if lacks(name) {
+				if lacks(t, name) {
 					continue
 				}
 				t.Run(name, func(t *testing.T) {
@@ -119,7 +123,7 @@ func TestEndToEnd(t *testing.T) {
 	parallel("Stops", stops)
 	parallel("StopsNative", native)
 	parallel("NativeMeaning", nativeMeaning)
-	if !lacks("NativeProperty") {
+	if !lacks(t, "NativeProperty") {
 		t.Run("NativeProperty", testNativeProperty)
 	}
 	parallel("Waits", map[string]func(*testing.T){
