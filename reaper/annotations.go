@@ -3,7 +3,6 @@ package reaper
 import (
 	"encoding/binary"
 	"slices"
-	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,13 +10,13 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// maxAnnotationSets bounds what is remembered: names and policies are as many as
-// there are kinds of workloads, not as there are pods.
-const maxAnnotationSets = 1000
-
-// maxAnnotation bounds what is kept of an annotation. No value that can be read is
-// longer, and what remains of one that cannot be read cannot either.
-const maxAnnotation = 512
+// maxAnnotationSets and maxAnnotationSet (in bytes) bound what is remembered when
+// its pods are gone: names and policies are short, and as many as there are kinds
+// of workloads, not as there are pods.
+const (
+	maxAnnotationSets = 1000
+	maxAnnotationSet  = 512
+)
 
 // readAnnotations are those of a tracked pod that the reaper reads.
 var readAnnotations = slices.Concat(essential.OwnAnnotations, essential.PolicyAnnotations, []string{corev1.MirrorPodAnnotationKey, helmHook})
@@ -46,9 +45,7 @@ func (s *annotationSets) trim(annotations map[string]string) map[string]string {
 		if !ok {
 			continue
 		}
-		if len(value) > maxAnnotation {
-			value = strings.Clone(value[:maxAnnotation]) // the whole would be kept otherwise
-		}
+		value = essential.Shorten(value, maxText)
 		kept = append(kept, annotation{key, value})
 		for _, text := range [...]string{key, value} {
 			id = append(binary.AppendUvarint(id, uint64(len(text))), text...)
@@ -57,7 +54,8 @@ func (s *annotationSets) trim(annotations map[string]string) map[string]string {
 	switch {
 	case len(kept) == 0:
 		return nil
-	case annotations[essential.StoppedAnnotation] != "", annotations[essential.DueAnnotation] != "": // a time: no two pods share that
+	case len(id) > maxAnnotationSet,
+		annotations[essential.StoppedAnnotation] != "", annotations[essential.DueAnnotation] != "": // a time: no two pods share that
 		return setOf(kept)
 	}
 	s.mu.Lock()

@@ -17,6 +17,11 @@ var waiting = map[string]podBuilder{
 
 func TestAPodThatWaitsCostsNoMemory(t *testing.T) {
 	for name, pod := range waiting {
+		trimmed, err := new(trimmer).pod(pod.Pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pod.Pod = trimmed.(*corev1.Pod)
 		e := enqueuer{decider: deciderAt(now, ordinary, false), notices: newNotices()}
 		update := event.TypedUpdateEvent[*corev1.Pod]{ObjectOld: pod.Pod, ObjectNew: pod.Pod}
 		var q recordingQueue

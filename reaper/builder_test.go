@@ -1,6 +1,7 @@
 package reaper
 
 import (
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -48,7 +49,7 @@ func (b podBuilder) untracked() podBuilder {
 
 func (b podBuilder) tracking(names string) podBuilder {
 	b.Annotations[essential.TrackedAnnotation] = names
-	return b
+	return b.labelled(strings.ReplaceAll(names, ",", "_"))
 }
 
 func (b podBuilder) annotated(key, value string) podBuilder {

@@ -2,6 +2,7 @@ package reaper
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,12 +50,18 @@ type trimmer struct {
 	annotations annotationSets
 }
 
-// maxOwner bounds what the four fields of an owner hold, which the API server does
-// not: whatever is longer does not exist. maxContainers bounds how many names are
-// kept of a pod that may be adopted; it is more than a node runs.
+// What the cache keeps of texts and lists whose length the API server does not bound.
 const (
-	maxOwner      = 1024
+	// maxText is in bytes. No value that the reaper can read is longer, and what is
+	// shortened cannot be read.
+	maxText = 512
+	// maxOwner is for the four fields of an owner: a longer one does not exist.
+	maxOwner = 1024
+	// maxContainers is more than a node runs in one pod.
 	maxContainers = 1000
+	// maxNames are the names that are kept of an untracked pod next to those in its
+	// label; no message lists more.
+	maxNames = 20
 )
 
 // pod keeps the fields that decide, apply and report read. If they need another
@@ -88,13 +95,14 @@ func (t *trimmer) pod(object any) (any, error) {
 		trimmed.OwnerReferences = []metav1.OwnerReference{*owner}
 	}
 	trimContainers(pod, trimmed)
-	trimStatus(&pod.Status, &trimmed.Status)
+	trimStatus(pod, &trimmed.Status)
 	return trimmed, nil
 }
 
 // trimStatus keeps nothing of the containers as long as none of them has ended:
 // most pods are like that most of the time, and wait whatever else is in there.
-func trimStatus(status, trimmed *corev1.PodStatus) {
+func trimStatus(pod *corev1.Pod, trimmed *corev1.PodStatus) {
+	status := &pod.Status
 	waits := status.Phase == corev1.PodPending || status.Phase == corev1.PodRunning
 	if !waits || slices.ContainsFunc(status.ContainerStatuses, hasEnded) {
 		trimmed.ContainerStatuses = trimStatuses(status.ContainerStatuses)
@@ -102,11 +110,11 @@ func trimStatus(status, trimmed *corev1.PodStatus) {
 		trimmed.EphemeralContainerStatuses = trimStatuses(status.EphemeralContainerStatuses)
 		trimmed.StartTime = status.StartTime
 	}
-	for _, c := range status.Conditions {
-		switch c.Type {
-		case essential.OldStoppedCondition, corev1.DisruptionTarget, corev1.AllContainersRestarting:
+	for _, kind := range [...]corev1.PodConditionType{essential.OldStoppedCondition, corev1.DisruptionTarget, corev1.AllContainersRestarting} {
+		if c := essential.Condition(pod, kind); c != nil {
 			trimmed.Conditions = append(trimmed.Conditions, corev1.PodCondition{
-				Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message, LastTransitionTime: c.LastTransitionTime,
+				Type: kind, Status: c.Status, LastTransitionTime: c.LastTransitionTime,
+				Reason: essential.Shorten(c.Reason, maxText), Message: essential.Shorten(c.Message, maxText),
 			})
 		}
 	}
@@ -116,24 +124,34 @@ func hasEnded(status corev1.ContainerStatus) bool {
 	return status.State.Terminated != nil || status.LastTerminationState.Terminated != nil
 }
 
-// trimContainers keeps the containers' own restart policies; of a pod that is
-// not tracked, the label and all names too: it may be adopted.
+// trimContainers keeps the containers' own restart policies, and the label if it
+// was changed; of a pod that is not tracked, the label and names: it may be adopted.
 func trimContainers(pod, trimmed *corev1.Pod) {
-	adoptable := !essential.Tracked(pod)
+	tracked := essential.Tracked(pod)
+	if !tracked || relabelled(pod) {
+		metav1.SetMetaDataLabel(&trimmed.ObjectMeta, essential.Label, pod.Labels[essential.Label])
+	}
+	if !tracked {
+		names := strings.Split(pod.Labels[essential.Label], essential.NameSeparator)
+		trimmed.Spec.Containers = trimNames(pod.Spec.Containers, names)
+		trimmed.Spec.InitContainers = trimNames(pod.Spec.InitContainers, names)
+		return
+	}
 	for i := range pod.Spec.Containers[:min(len(pod.Spec.Containers), maxContainers)] {
-		c := &pod.Spec.Containers[i]
-		if adoptable || c.RestartPolicy != nil {
+		if c := &pod.Spec.Containers[i]; c.RestartPolicy != nil {
 			trimmed.Spec.Containers = append(trimmed.Spec.Containers,
 				corev1.Container{Name: c.Name, RestartPolicy: c.RestartPolicy, RestartPolicyRules: c.RestartPolicyRules})
 		}
 	}
-	if !adoptable {
-		return
+}
+
+func trimNames(containers []corev1.Container, labelled []string) (kept []corev1.Container) {
+	for i := range containers {
+		if name := containers[i].Name; i < maxNames || slices.Contains(labelled, name) {
+			kept = append(kept, corev1.Container{Name: name})
+		}
 	}
-	metav1.SetMetaDataLabel(&trimmed.ObjectMeta, essential.Label, pod.Labels[essential.Label])
-	for i := range pod.Spec.InitContainers[:min(len(pod.Spec.InitContainers), maxContainers)] {
-		trimmed.Spec.InitContainers = append(trimmed.Spec.InitContainers, corev1.Container{Name: pod.Spec.InitContainers[i].Name})
-	}
+	return kept
 }
 
 // trimNamespace keeps the name: to be in the cache says the rest.
@@ -172,7 +190,7 @@ func trimState(state corev1.ContainerState) (trimmed corev1.ContainerState) {
 		trimmed.Running = running
 	}
 	if t := state.Terminated; t != nil {
-		trimmed.Terminated = &corev1.ContainerStateTerminated{ExitCode: t.ExitCode, Reason: t.Reason, FinishedAt: t.FinishedAt}
+		trimmed.Terminated = &corev1.ContainerStateTerminated{ExitCode: t.ExitCode, Reason: essential.Shorten(t.Reason, maxText), FinishedAt: t.FinishedAt}
 	}
 	return trimmed
 }

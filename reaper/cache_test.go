@@ -1,6 +1,8 @@
 package reaper
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,7 +69,9 @@ func TestTheCacheKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	trimmedUntracked.Labels = map[string]string{essential.Label: "main"}
 	trimmedUntracked.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: untracked.Annotations[corev1.MirrorPodAnnotationKey]}
 	trimmedUntracked.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
-	trimmedUntracked.Spec.Containers = append([]corev1.Container{{Name: "main"}}, trimmedUntracked.Spec.Containers...)
+	trimmedUntracked.Spec.Containers = []corev1.Container{{Name: "main"}, {Name: "proxy"}}
+	relabelled, trimmedRelabelled := podBuilder{full()}.labelled("proxy").Pod, trimmed()
+	trimmedRelabelled.Labels = map[string]string{essential.Label: "proxy"}
 	marked := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{essential.TrackedAnnotation: "main"}}}
 	namespace := &metav1.PartialObjectMetadata{
 		TypeMeta:   metav1.TypeMeta{Kind: "Namespace", APIVersion: "v1"},
@@ -93,6 +97,7 @@ func TestTheCacheKeepsWhatIsReadAndNothingElse(t *testing.T) {
 		"a tracked pod":                         {new(trimmer).pod, full(), trimmed()},
 		"a pod of which no container has ended": {new(trimmer).pod, waits.Pod, trimmedWaits},
 		"a pod that may be adopted":             {new(trimmer).pod, untracked, trimmedUntracked},
+		"a pod whose label was changed":         {new(trimmer).pod, relabelled, trimmedRelabelled},
 		"a pod that has only the mark":          {new(trimmer).pod, marked, marked.DeepCopy()},
 		"a namespace":                           {trimNamespace, namespace, trimmedNamespace},
 		"what is left of a missed deletion":     {new(trimmer).pod, tombstone, tombstone},
@@ -104,6 +109,35 @@ func TestTheCacheKeepsWhatIsReadAndNothingElse(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", sentence, diff)
+		}
+	}
+}
+
+// However large a pod is, little of it is kept, and it is judged all the same.
+func TestLittleIsKeptOfALargePod(t *testing.T) {
+	const many = 10_000
+	long := strings.Repeat("x", 100_000)
+	pod := aPod().untracked().exited("proxy", 1, long)
+	pod.Labels[long] = long
+	for i := range many {
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: fmt.Sprint("c", i), Image: long, RestartPolicyRules: make([]corev1.ContainerRestartRule, 20)})
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: fmt.Sprint("i", i), Image: long})
+		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget, Reason: long, Message: long})
+	}
+	for label, want := range map[string]Decision{
+		"main_c9999": {Action: Adopt, Tracked: "main,c9999"},
+		"i9999":      {Warning: Warning{Reason: invalidLabelReason}},
+	} {
+		trimmed, err := new(trimmer).pod(pod.labelled(label).Pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size := trimmed.(*corev1.Pod).Size(); size > 4<<10 {
+			t.Errorf("%d bytes are kept", size)
+		}
+		got := decide(trimmed.(*corev1.Pod), true, 0, adopting, now)
+		if got.Action != want.Action || got.Tracked != want.Tracked || got.Warning.Reason != want.Warning.Reason {
+			t.Errorf("%s: got %+v, want %+v", label, got, want)
 		}
 	}
 }

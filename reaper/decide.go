@@ -97,10 +97,21 @@ func decide(pod *corev1.Pod, optedIn bool, backOff time.Duration, r rules, now t
 	policies, errs := defaults.Override(nil, pod.Annotations)
 	d := decideTracked(pod, policies, max(policies.StopDelay, backOff), now)
 	d.Policies = policies
-	if len(errs) > 0 && d.Warning == (Warning{}) {
+	switch {
+	case d.Warning != (Warning{}):
+	case len(errs) > 0:
 		d.Warning = invalidPolicy(errs)
+	case relabelled(pod) && !essential.Terminal(pod):
+		d.Warning = labelChanged(pod.Annotations[essential.TrackedAnnotation])
 	}
 	return d
+}
+
+// relabelled reports whether the label of a tracked pod does not say what it said
+// when the pod was admitted. The cache keeps no label that does.
+func relabelled(pod *corev1.Pod) bool {
+	label, ok := pod.Labels[essential.Label]
+	return ok && strings.ReplaceAll(label, essential.NameSeparator, essential.TrackedSeparator) != pod.Annotations[essential.TrackedAnnotation]
 }
 
 // helmHook is Helm's annotation of a pod that is a hook or a test.

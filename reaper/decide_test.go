@@ -58,6 +58,12 @@ var decisions = map[string]struct {
 	"a tracked pod is reaped, although its namespace has opted out since": {
 		pod: aPod().exited("main", 0, "Completed"), out: true, want: Decision{Action: Stop, Phase: succeeded, Because: completed}},
 
+	"a label that was changed has no effect, which is said": {
+		pod: aPod().labelled("proxy").exited("proxy", 0, "Completed"), want: Decision{Warning: labelChanged("main")}},
+	"nor has it when the pod is due": {
+		pod: aPod().labelled("proxy").exited("main", 0, "Completed"), want: Decision{Action: Stop, Phase: succeeded, Because: completed, Warning: labelChanged("main")}},
+	"nor is it said of a pod that has ended": {pod: aPod().labelled("proxy").phase(failedPhase)},
+
 	// When it is due.
 	"while main runs, wait":       {pod: aPod()},
 	"only a sidecar ended":        {pod: aPod().exited("proxy", 0, "Completed")},

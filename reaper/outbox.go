@@ -50,6 +50,7 @@ type outbox struct {
 	client   client.Client
 	instance string
 	queue    chan *letter
+	waiting  atomic.Int64              // events that are not settled: in the queue, under way, or failed and to be sent again
 	working  atomic.Int64              // pods that are worked on
 	worked   atomic.Pointer[time.Time] // when one last was; whole, so that a wall clock that is set does not matter
 	dropped  func()
@@ -86,15 +87,12 @@ func (o *outbox) Eventf(regarding, related runtime.Object, eventType, reason, ac
 		return
 	}
 	event.Type, event.Reason, event.Action, event.Note = eventType, reason, action, fmt.Sprintf(note, args...)
-	o.put(&letter{event, eventRetries})
-}
-
-func (o *outbox) put(l *letter) {
-	select {
-	case o.queue <- l:
-	default:
+	if o.waiting.Add(1) > maxEvents {
+		o.waiting.Add(-1)
 		o.dropped()
+		return
 	}
+	o.queue <- &letter{event, eventRetries} // has room for all that wait
 }
 
 func (o *outbox) event(regarding, related runtime.Object) (*eventsv1.Event, error) {
@@ -195,11 +193,13 @@ func (o *outbox) send(ctx context.Context, l *letter) {
 	err := o.client.Create(ctx, l.Event)
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err): // the answer to an earlier try was lost
+		o.waiting.Add(-1)
 	case permanent(err), l.retries.Steps <= 1, ctx.Err() != nil:
+		o.waiting.Add(-1)
 		o.dropped()
 		log.FromContext(ctx).V(1).Info("Event was not sent", "reason", l.Reason, "cause", err.Error())
 	default:
-		time.AfterFunc(l.retries.Step(), func() { o.put(l) })
+		time.AfterFunc(l.retries.Step(), func() { o.queue <- l })
 	}
 }
 

@@ -253,6 +253,28 @@ func TestEventsBeyondTheQueueAreCounted(t *testing.T) {
 	}
 }
 
+// Events that failed and are sent again later count too.
+func TestEventsThatFailAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMail(t)
+		m.arrive = func(context.Context, *eventsv1.Event) error {
+			return apierrors.NewInternalError(context.DeadlineExceeded)
+		}
+		closeBox := m.open(t.Context())
+		defer closeBox()
+		m.post(maxEvents)
+		time.Sleep(time.Second) // all have failed at least once
+		m.post(3)
+		if m.dropped.Load() != 3 {
+			t.Errorf("%d events were dropped at once", m.dropped.Load())
+		}
+		time.Sleep(5 * time.Minute)
+		if m.dropped.Load() != maxEvents+3 || m.waiting.Load() != 0 {
+			t.Errorf("%d events were dropped, %d wait", m.dropped.Load(), m.waiting.Load())
+		}
+	})
+}
+
 func TestClosingSendsWhatIsLeft(t *testing.T) {
 	m := newMail(t)
 	arrived := make(chan struct{}, 50)

@@ -510,6 +510,19 @@ func TestAWarningIsToldOnceForAsLongAsItsCauseLasts(t *testing.T) {
 	}
 }
 
+func TestAChangedLabelIsToldOnce(t *testing.T) {
+	s := newStage(t, ordinary)
+	for range 2 {
+		s.change(t, aPod().labelled("proxy").Pod)
+		if _, err := s.reconcile(t); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if event := s.nextEvent(); !strings.HasPrefix(event, "Warning LabelChanged ") || len(s.told.Events) > 0 || len(s.writes) > 0 {
+		t.Errorf("got event %s and %d more, writes %v", event, len(s.told.Events), s.writes)
+	}
+}
+
 func TestOverduePodsAreCounted(t *testing.T) {
 	s := newStage(t, ordinary, aPod().stopped(succeeded, now.Add(-time.Hour)).Pod)
 	if _, err := s.reconcile(t); err != nil {

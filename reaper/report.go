@@ -28,6 +28,7 @@ const (
 	adoptedReason       = "Adopted"
 	untrackedReason     = "Untracked"
 	invalidLabelReason  = "InvalidLabel"
+	labelChangedReason  = "LabelChanged"
 	invalidPolicyReason = "InvalidPolicy"
 )
 
@@ -52,6 +53,11 @@ func untrackable(errs field.ErrorList) Warning {
 
 func invalidPolicy(errs field.ErrorList) Warning {
 	return Warning{invalidPolicyReason, "The most cautious value counts until this can be read: " + errs.ToAggregate().Error()}
+}
+
+func labelChanged(tracked string) Warning {
+	return Warning{labelChangedReason, "The change of the label " + essential.Label + " has no effect: the essential containers of this pod remain " + tracked +
+		". Create the pod again with the other label, or remove the label to opt the pod out"}
 }
 
 func failureIgnored(outcome essential.Outcome) Warning {

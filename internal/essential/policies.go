@@ -173,9 +173,17 @@ func duration(policy *time.Duration, value, must string) error {
 	return nil
 }
 
+// maxDuration bounds the text of a duration, in bytes: all units fit in. The reaper
+// keeps no more of an annotation than a fixed length, and must not read another
+// duration than admission did.
+const maxDuration = 128
+
 // parseDuration reads what [time.ParseDuration] does, and whole days before that.
 func parseDuration(text string) (time.Duration, error) {
 	const day = 24 * time.Hour
+	if len(text) > maxDuration {
+		return 0, fmt.Errorf("longer than %d bytes", maxDuration)
+	}
 	number, rest, ok := strings.Cut(text, "d")
 	if !ok {
 		return time.ParseDuration(text)

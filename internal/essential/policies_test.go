@@ -118,6 +118,7 @@ func TestDurations(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"0": 0, "90s": 90 * time.Second, "1d": 24 * time.Hour, "2d": 48 * time.Hour, "0d": 0, "1d12h": 36 * time.Hour, "1d0.5s": 24*time.Hour + 500*time.Millisecond,
 		"": -1, "d": -1, "1d1": -1, "-1d": -1, "1.5d": -1, "1d24h": -1, "1d-1h": -1, "1d1d": -1, "99999d": -1, "1h1d": -1, "1w": -1, "-1s": -1, "soon": -1,
+		strings.Repeat("1s", 64): 64 * time.Second, strings.Repeat("1s", 65): -1, strings.Repeat("0", 300) + "1s": -1,
 	} {
 		p := Policies{Retention: -1}
 		if err := p.Set(RetentionAnnotation, text); p.Retention != want || (err == nil) != (want >= 0) {
