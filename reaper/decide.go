@@ -101,7 +101,7 @@ func decide(pod *corev1.Pod, optedIn bool, backOff time.Duration, r rules, now t
 	case d.Warning != (Warning{}):
 	case len(errs) > 0:
 		d.Warning = invalidPolicy(errs)
-	case relabelled(pod) && !essential.Terminal(pod):
+	case relabelled(pod) && !essential.Terminal(pod) && !essential.Stopped(pod):
 		d.Warning = labelChanged(pod.Annotations[essential.TrackedAnnotation])
 	}
 	return d

@@ -40,7 +40,7 @@ func decidePhase(update, stored *object, defaults essential.Policies) (v answer)
 	}
 	pod := stored.pod()
 	_, labelled := stored.label()
-	if !essential.Tracked(pod) || !labelled && !essential.Stopped(pod) {
+	if !essential.Tracked(pod) || !labelled {
 		return v
 	}
 	now := &update.Status

@@ -83,7 +83,7 @@ func TestTheVerdictIsTheOracles(t *testing.T) {
 			t.Fatalf("in the second call, %+v becomes %+v", got, again)
 		}
 		decided := got.Phase == "Succeeded" || got.Reason == "EssentialContainerFailed"
-		if written.Status.Phase == corev1.PodFailed && decided && (labelled || f.Stopped != "") {
+		if written.Status.Phase == corev1.PodFailed && decided && labelled {
 			if repeated := phaseOf(verdict(t, written, after)); repeated != got {
 				t.Fatalf("the repeated write makes %+v of %+v", repeated, got)
 			}
@@ -179,8 +179,7 @@ func TestVerdicts(t *testing.T) {
 			written.Annotations = map[string]string{essential.TrackedAnnotation: "main", essential.StoppedAnnotation: record("Succeeded", "x")}
 		}}},
 		"a pod that was stopped, whose label the user removed": {main: 0, proxy: 143, reason: deadline, changes: []change{
-			stopped("Succeeded", completedBy), func(stored, _ *corev1.Pod) { stored.Labels = nil }},
-			want: answer{result: succeeded, operations: []jsonpatch.Operation{op("add", "phase", "Succeeded"), op("remove", "reason", nil), op("remove", "message", nil)}}},
+			stopped("Succeeded", completedBy), func(stored, _ *corev1.Pod) { stored.Labels = nil }}},
 		"a deletion that began before main ended": {main: 0, proxy: 143, changes: []change{
 			func(stored, _ *corev1.Pod) { stored.DeletionTimestamp = &stored.CreationTimestamp }}},
 		"Never, and the kubelet has run main again": {main: 1, proxy: 0, changes: []change{

@@ -25,8 +25,8 @@ func TestRunServesAdmissionHealthAndMetrics(t *testing.T) {
 	w := startWebhook(t, writeCertificate(t, t.TempDir(), dnsName))
 	w.await(t, "/readyz", http.StatusOK, "ok\n")
 
-	if response := w.admitGood(t); response.Proto != "HTTP/1.1" || response.Close {
-		t.Errorf("answered over %s, and the connection is closed: %v", response.Proto, response.Close)
+	if a := w.admitGood(t); a != (arrival{protocol: "HTTP/1.1"}) {
+		t.Errorf("answered over %+v", a)
 	}
 	if status, text := w.get(t, "/healthz"); status != http.StatusOK || text != "ok\n" {
 		t.Errorf("/healthz: %d %q", status, text)
@@ -82,7 +82,7 @@ func TestRunServesDuringTheShutdownDelayAndFinishesWhatIsUnderWay(t *testing.T) 
 	if status, text := w.get(t, "/readyz"); status != http.StatusServiceUnavailable || text != "not ready: shutting down\n" {
 		t.Errorf("/readyz during the shutdown: %d %q", status, text)
 	}
-	if response := w.admitGood(t); !response.Close {
+	if a := w.admitGood(t); !a.last {
 		t.Error("the connection may be used again during the shutdown")
 	}
 

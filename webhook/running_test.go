@@ -106,11 +106,11 @@ func (w *runningWebhook) await(t *testing.T, path string, status int, words ...s
 
 // admit asks the admission server as the API server does: by the DNS name, and
 // trusting only what is in the directory of the certificate. The review has this
-// length. It returns the answer, and the response that it came with.
-func (w *runningWebhook) admit(ctx context.Context, path string, review io.Reader, length int) (body string, response *http.Response, err error) {
+// length. It returns the answer, and how it came.
+func (w *runningWebhook) admit(ctx context.Context, path string, review io.Reader, length int) (body string, a arrival, err error) {
 	authority, err := os.ReadFile(filepath.Join(w.options.CertDir, "tls.crt"))
 	if err != nil {
-		return "", nil, err
+		return "", a, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
@@ -122,22 +122,29 @@ func (w *runningWebhook) admit(ctx context.Context, path string, review io.Reade
 	url := "https://" + w.listeners.admission.Addr().String() + path
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, review)
 	if err != nil {
-		return "", nil, err
+		return "", a, err
 	}
 	request.ContentLength = int64(length)
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Expect", "100-continue") // tells when the handler reads
-	response, err = client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
-		return "", nil, err
+		return "", a, err
 	}
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
-	return string(content), response, err
+	return string(content), arrival{response.Proto, response.Close}, err
+}
+
+// arrival is how an answer came: the protocol, and whether the connection ends
+// with it.
+type arrival struct {
+	protocol string
+	last     bool
 }
 
 // admitGood asks about a pod and about a Job that must be admitted.
-func (w *runningWebhook) admitGood(t *testing.T) (response *http.Response) {
+func (w *runningWebhook) admitGood(t *testing.T) (a arrival) {
 	t.Helper()
 	good := aPod("main", "proxy").label("main")
 	for path, review := range map[string]*reviewBuilder{
@@ -146,14 +153,14 @@ func (w *runningWebhook) admitGood(t *testing.T) (response *http.Response) {
 		var body string
 		var err error
 		text := review.body()
-		if body, response, err = w.admit(t.Context(), path, strings.NewReader(text), len(text)); err != nil {
+		if body, a, err = w.admit(t.Context(), path, strings.NewReader(text), len(text)); err != nil {
 			t.Fatal(err)
 		}
 		if !decodeResponse(t, []byte(body)).Allowed {
 			t.Errorf("%s: denied: %s", path, body)
 		}
 	}
-	return response
+	return a
 }
 
 // eventually repeats the check until it succeeds.

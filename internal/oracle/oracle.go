@@ -211,9 +211,8 @@ type Phase struct{ Phase, Reason, Message string }
 // one that is returned.
 func (f *Facts) Verdict(stored, written Phase, labelled bool) (after Phase, by []string) {
 	const reason = "EssentialContainerFailed"
-	takesPart := labelled || f.Stopped != ""
 	switch outcome := f.Outcome(); {
-	case written.Phase != "Failed", !takesPart:
+	case written.Phase != "Failed", !labelled:
 		return written, nil
 	case stored.Phase == "Succeeded", stored.Phase == "Failed" && stored.Reason == reason:
 		return stored, nil
