@@ -46,6 +46,7 @@ else
 endif
 
 test: FAULTS_MINUTES := 2
+test: FAULTS_SEED := 4
 test: setup lint unit chart-test faults e2e ## Everything: lint, unit, chart and end-to-end tests, two minutes of faults (what CI runs)
 
 ##@ Develop

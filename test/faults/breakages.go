@@ -66,7 +66,7 @@ func missed(found []violation) (differences []string) {
 // bite runs the broken reaper, with no other faults, and returns an error if the
 // judge does not find what it breaks, or finds more.
 func bite(ctx context.Context, t *trial) error {
-	t.broken, t.minutes, t.deck, t.pace = true, 0.4, append(slices.Clone(kinds), holding, holding), steady*2/5
+	t.broken, t.minutes, t.deck, t.pace = true, 0.5, brokenKinds(), steady*2/5
 	t.evidence, t.only, t.values = filepath.Join(t.evidence, "broken"), "", nil
 	found, err := t.run(ctx)
 	if err != nil {
@@ -81,6 +81,14 @@ func bite(ctx context.Context, t *trial) error {
 	return nil
 }
 
+// brokenKinds are the kinds of works that the breakages are about, each once, and
+// holding three times: only some of its pods are in the way of a competing one.
+// The run creates some 35 works, so that each kind comes several times.
+func brokenKinds() []kind {
+	broken := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return !spoilt(k.name) })
+	return append(broken, holding, holding)
+}
+
 // spoilt reports whether something is broken for works of this name.
 func spoilt(work string) bool {
 	return slices.ContainsFunc(breakages, func(b breakage) bool { return b.kind == kindOf(work) })
@@ -92,8 +100,8 @@ func kindOf(about string) string {
 	return kind
 }
 
-// breakRelease has the reaper's Deployment run the broken program, lifts what
-// keeps it from writing statuses, and has the API server not ask the webhook about
+// breakRelease has the reaper's Deployment run the broken program, removes the
+// policies that would stop it, and has the API server not call the webhook for
 // pods of one kind.
 func (t *trial) breakRelease(ctx context.Context) error {
 	webhooks := fmt.Appendf(nil, `{"webhooks":[{"name":%q,"matchConditions":[{"name":"broken","expression":"!object.metadata.labels[?'%s'].orValue('').startsWith('retained-')"}]}]}`,
@@ -103,10 +111,13 @@ func (t *trial) breakRelease(ctx context.Context) error {
 	if err := t.cluster.Patch(ctx, configuration, client.RawPatch(types.StrategicMergePatchType, webhooks)); err != nil {
 		return fmt.Errorf("breaking the admission: %w", err)
 	}
-	bound := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
-	bound.Name = kube.WebhookConfiguration + ".reaper"
-	if err := t.cluster.Delete(ctx, bound); err != nil {
-		return fmt.Errorf("lifting the bound of the reaper's rights: %w", err)
+	// What limits the reaper's rights, and what denies labelled pods that are not tracked.
+	for _, policy := range []string{"reaper", "tracking"} {
+		binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
+		binding.Name = kube.WebhookConfiguration + "." + policy
+		if err := t.cluster.Delete(ctx, binding); err != nil {
+			return fmt.Errorf("removing the policy %s: %w", policy, err)
+		}
 	}
 	role, binding := statusRights()
 	for _, object := range []client.Object{role, binding} {
