@@ -128,7 +128,5 @@ func testFromOldVersion(t *testing.T) {
 			}
 		}
 	}
-	if pods := s.pods("kept-"); len(pods) != 1 || pods[0].Status.Phase != corev1.PodSucceeded {
-		t.Errorf("of the pod that is kept there is %v", pods)
-	}
+	s.awaitPod("kept-", "ended and kept", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded && !essential.Running(p) })
 }
