@@ -8,6 +8,7 @@ ARG BASE=gcr.io/distroless/static:nonroot
 FROM ${BUILDER} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
+COPY api api
 COPY certs certs
 COPY cmd cmd
 COPY internal internal
@@ -17,11 +18,10 @@ ARG VERSION=development
 # No "go mod download": it would fetch the tests' modules too.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
     CGO_ENABLED=0 GOMODCACHE=/go/pkg/mod GOCACHE=/go/cache \
-    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/ ./cmd/essential-containers && \
-    ln -s essential-containers /out/webhook && ln -s essential-containers /out/reaper
+    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/ ./cmd/essential-containers
 
 FROM ${BASE}
 COPY --from=build /out/ /
 USER 65532:65532
-# Each Deployment names its own command.
-ENTRYPOINT ["/webhook"]
+# Each Deployment names its own subcommand.
+ENTRYPOINT ["/essential-containers"]

@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 
 # The image on the local clusters is named after what it is made of: a tag that
 # stays the same would leave the old one running.
-CONTENT := $(shell find Dockerfile go.mod go.sum certs cmd internal reaper webhook -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-12)
+CONTENT := $(shell find Dockerfile go.mod go.sum api certs cmd internal reaper webhook -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-12)
 LOCAL_IMG := docker.io/local/essential-containers:$(CONTENT)
 ARCHIVE := $(BIN)/image-$(CONTENT).tar
 
@@ -54,9 +54,8 @@ test: setup lint unit chart-test faults e2e ## Everything: lint, unit, chart and
 setup: ## Install and build what the tests need; cached
 	$(call CLUSTER,e2e) build
 
-build: ## Build both programs into bin/
+build: ## Build the program into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./cmd/essential-containers
-	for program in webhook reaper; do ln -sf essential-containers $(BIN)/$$program; done
 
 lint: ## gofmt, go vet, golangci-lint; all modules tidy
 	@echo "golangci-lint is built first: some minutes on a new machine"
@@ -103,13 +102,13 @@ faults: setup $(ARCHIVE) ## Faults while Jobs run, the judgement, and what a bro
 BENCH_SCALE ?= default
 bench: setup build $(ARCHIVE) ## Benchmarks on a real API server; BENCH_SCALE=small|default|full, ROWS=kubelet,burst,... selects, KEEP=1 keeps it
 	$(call CLUSTER,bench) --audit=test/bench/audit.yaml up
-	@status=0; go run ./test/bench --kubeconfig=$(call LOCAL_KUBECONFIG,bench) --reaper=$(BIN)/reaper --webhook=$(BIN)/webhook \
+	@status=0; go run ./test/bench --kubeconfig=$(call LOCAL_KUBECONFIG,bench) --program=$(BIN)/essential-containers \
 		--helm=$(BIN)/helm --chart=$(CHART) --image-archive=$(ARCHIVE) \
 		--scale=$(BENCH_SCALE) --rows=$(ROWS) || status=$$?; \
 	[ $$status != 0 ] || go -C test/bench/plots run . $(CURDIR)/bench/results.json $(CURDIR)/bench || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,bench) down >/dev/null; exit $$status
 
-run: build ## Run both programs here against the current kubeconfig (webhook: self-signed, not registered)
+run: build ## Run webhook and reaper here against the current kubeconfig (webhook: self-signed, not registered)
 	BIN=$(BIN) test/run.sh
 ##@ Images and installation
 

@@ -1,20 +1,18 @@
 package certs
 
 import (
-	"crypto/x509"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // newMetrics registers the Source's metrics and returns the one it counts:
 // failed loads.
-func newMetrics(registerer prometheus.Registerer, leaf func() *x509.Certificate) (failures prometheus.Counter) {
+func newMetrics(registerer prometheus.Registerer, current func() *state) (failures prometheus.Counter) {
 	failures = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "essential_containers_certificate_load_failures_total",
 		Help: "Readings of the serving certificate's files that gave no usable pair. They are read every second " +
 			"until a first pair loads, then every 10 seconds: it grows as long as the files are broken.",
 	})
-	registerer.MustRegister(failures, expiry{leaf: leaf, desc: prometheus.NewDesc(
+	registerer.MustRegister(failures, expiry{current: current, desc: prometheus.NewDesc(
 		"essential_containers_certificate_expiration_timestamp_seconds",
 		"Unix time at which the certificate being served expires; absent as long as none is loaded.",
 		nil, nil)})
@@ -25,14 +23,14 @@ func newMetrics(registerer prometheus.Registerer, leaf func() *x509.Certificate)
 // a collector rather than a gauge so that it is absent, not 0 or NaN, as long
 // as nothing is served: absent() finds that, and no comparison is true for it.
 type expiry struct {
-	desc *prometheus.Desc
-	leaf func() *x509.Certificate
+	desc    *prometheus.Desc
+	current func() *state
 }
 
 func (e expiry) Describe(ch chan<- *prometheus.Desc) { ch <- e.desc }
 
 func (e expiry) Collect(ch chan<- prometheus.Metric) {
-	if leaf := e.leaf(); leaf != nil {
-		ch <- prometheus.MustNewConstMetric(e.desc, prometheus.GaugeValue, float64(leaf.NotAfter.Unix()))
+	if serving := e.current().serving; serving != nil {
+		ch <- prometheus.MustNewConstMetric(e.desc, prometheus.GaugeValue, float64(serving.Leaf.NotAfter.Unix()))
 	}
 }

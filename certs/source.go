@@ -15,13 +15,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -55,14 +56,16 @@ type Options struct {
 // Source is a serving certificate that follows its files. Its methods may be
 // called from any goroutine.
 type Source struct {
-	opts              Options
-	certPath, keyPath string
-	retry, recheck    time.Duration
-	failures          prometheus.Counter
+	opts           Options
+	retry, recheck time.Duration
+	failures       prometheus.Counter
+	state          atomic.Pointer[state]
+}
 
-	mu      sync.RWMutex
+// state is the result of the latest reading of the files.
+type state struct {
 	serving *tls.Certificate // nil until a first pair is loaded
-	problem error            // of the latest reading; nil: it gave a pair
+	problem error            // nil: the files held a pair
 }
 
 // NewSource returns a Source that has no certificate before [Source.Start] has
@@ -71,15 +74,9 @@ func NewSource(opts Options) *Source {
 	if opts.Clock == nil {
 		opts.Clock = time.Now
 	}
-	s := &Source{
-		opts:     opts,
-		certPath: filepath.Join(opts.Dir, certFile),
-		keyPath:  filepath.Join(opts.Dir, keyFile),
-		retry:    retryInterval,
-		recheck:  recheckInterval,
-		problem:  errors.New("its files have not been read yet"),
-	}
-	s.failures = newMetrics(opts.Registerer, s.leaf)
+	s := &Source{opts: opts, retry: retryInterval, recheck: recheckInterval}
+	s.state.Store(&state{problem: errors.New("its files have not been read yet")})
+	s.failures = newMetrics(opts.Registerer, s.state.Load)
 	return s
 }
 
@@ -93,11 +90,11 @@ func (s *Source) TLSConfig() *tls.Config {
 		NextProtos: []string{"http/1.1"},
 		Time:       s.opts.Clock,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			cert, problem := s.current()
-			if cert == nil {
-				return nil, noCertificate(problem)
+			now := s.state.Load()
+			if now.serving == nil {
+				return nil, noCertificate(now.problem)
 			}
-			return cert, nil
+			return now.serving, nil
 		},
 	}
 	if s.opts.ClientCAFile != "" {
@@ -118,13 +115,13 @@ func (s *Source) TLSConfig() *tls.Config {
 // when the one being served has expired, is not valid yet or does not cover
 // Options.DNSName. The error is one sentence that says which.
 func (s *Source) Check(*http.Request) error {
-	cert, problem := s.current()
-	if cert == nil {
-		return noCertificate(problem)
+	now := s.state.Load()
+	if now.serving == nil {
+		return noCertificate(now.problem)
 	}
-	err := judge(cert.Leaf, s.opts.DNSName, s.opts.Clock())
-	if err != nil && problem != nil {
-		return fmt.Errorf("%w, and no other can be loaded: %w", err, problem)
+	err := judge(now.serving.Leaf, s.opts.DNSName, s.opts.Clock())
+	if err != nil && now.problem != nil {
+		return fmt.Errorf("%w, and no other can be loaded: %w", err, now.problem)
 	}
 	return err
 }
@@ -137,51 +134,73 @@ func noCertificate(problem error) error {
 // is done; then it returns nil. Files that are missing or broken are no error:
 // it keeps trying, and logs once per change of what is wrong.
 func (s *Source) Start(ctx context.Context) error {
-	if wait.PollUntilContextCancel(ctx, s.retry, true, func(ctx context.Context) (bool, error) {
-		return s.reload(ctx), nil
-	}) != nil {
-		return nil // ctx was done first
-	}
-	_ = wait.PollUntilContextCancel(ctx, s.recheck, false, func(ctx context.Context) (bool, error) {
+	for {
 		s.reload(ctx)
-		return false, nil
-	})
-	return nil
-}
-
-// reload reads the files once and reports whether they gave a pair.
-func (s *Source) reload(ctx context.Context) bool {
-	problem := s.load()
-	s.mu.Lock()
-	previous := s.problem
-	s.problem = problem
-	s.mu.Unlock()
-
-	logger := log.FromContext(ctx)
-	switch {
-	case problem != nil:
-		s.failures.Inc()
-		if previous == nil || previous.Error() != problem.Error() {
-			logger.Error(problem, "Loading the serving certificate failed", "serving", s.leaf() != nil)
+		interval := s.recheck
+		if s.state.Load().serving == nil {
+			interval = s.retry
 		}
-	case previous != nil:
-		leaf := s.leaf()
-		logger.Info("Loaded the serving certificate", "notAfter", leaf.NotAfter, "dnsNames", leaf.DNSNames)
+		select {
+		case <-time.After(interval):
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	return problem == nil
 }
 
-// current returns the pair being served, if any, and what was wrong with the
-// files when they were last read.
-func (s *Source) current() (*tls.Certificate, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.serving, s.problem
+// reload reads the files once. It has one caller at a time.
+func (s *Source) reload(ctx context.Context) {
+	logger, previous := log.FromContext(ctx), s.state.Load()
+	pair, err := s.read()
+	if err != nil {
+		pair, err = s.read() // the pair may have been replaced between the reading of one file and the other
+	}
+	if err != nil {
+		s.failures.Inc()
+		s.state.Store(&state{previous.serving, err})
+		if previous.problem == nil || previous.problem.Error() != err.Error() {
+			logger.Error(err, "Loading the serving certificate failed", "serving", previous.serving != nil)
+		}
+		return
+	}
+	s.state.Store(&state{serving: pair})
+	if previous.problem != nil {
+		logger.Info("Loaded the serving certificate", "notAfter", pair.Leaf.NotAfter, "dnsNames", pair.Leaf.DNSNames)
+	}
 }
 
-func (s *Source) leaf() *x509.Certificate {
-	if cert, _ := s.current(); cert != nil {
-		return cert.Leaf
+func (s *Source) read() (*tls.Certificate, error) {
+	certPEM, err := readFile(filepath.Join(s.opts.Dir, certFile))
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	keyPEM, err := readFile(filepath.Join(s.opts.Dir, keyFile))
+	if err != nil {
+		return nil, err
+	}
+	return parse(certPEM, keyPEM)
+}
+
+func readFile(path string) ([]byte, error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is missing", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading serving certificate: %w", err) // names the path
+	}
+	return content, nil
+}
+
+// readPool reads the certificates of a PEM file.
+func readPool(path string) (*x509.CertPool, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err // names the path
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, fmt.Errorf("%s has no certificate", path)
+	}
+	return pool, nil
 }

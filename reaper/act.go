@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -22,13 +23,13 @@ func apply(ctx context.Context, c client.Client, pod *corev1.Pod, d Decision, no
 	record := essential.Record{At: now, Phase: d.Phase, Because: d.Because}.String()
 	switch d.Action {
 	case Adopt:
-		err = patch(ctx, c, pod, essential.TrackedAnnotation, d.Tracked, nil)
+		err = patch(ctx, c, pod, api.TrackedAnnotation, d.Tracked, nil)
 	case Delay:
-		err = patch(ctx, c, pod, essential.DueAnnotation, record, nil)
+		err = patch(ctx, c, pod, api.DueAnnotation, record, nil)
 	case Stop:
 		// The kubelet ends the pod at its deadline as at a deletion: preStop hooks,
 		// SIGTERM, grace period, SIGKILL. The phase is Running until all have ended.
-		err = patch(ctx, c, pod, essential.StoppedAnnotation, record, map[string]any{"activeDeadlineSeconds": 1})
+		err = patch(ctx, c, pod, api.StoppedAnnotation, record, map[string]any{"activeDeadlineSeconds": 1})
 	case Delete:
 		err = c.Delete(ctx, target(pod), client.Preconditions{UID: &pod.UID})
 	}

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -34,7 +35,7 @@ type annotationSets struct {
 // tracked: whether the pod is static.
 func (s *annotationSets) trim(annotations map[string]string) map[string]string {
 	keys := readAnnotations
-	if annotations[essential.TrackedAnnotation] == "" {
+	if annotations[api.TrackedAnnotation] == "" {
 		keys = []string{corev1.MirrorPodAnnotationKey}
 	}
 	var buffer [10]annotation
@@ -55,7 +56,7 @@ func (s *annotationSets) trim(annotations map[string]string) map[string]string {
 	case len(kept) == 0:
 		return nil
 	case len(id) > maxAnnotationSet,
-		annotations[essential.StoppedAnnotation] != "", annotations[essential.DueAnnotation] != "": // a time: no two pods share that
+		annotations[api.StoppedAnnotation] != "", annotations[api.DueAnnotation] != "": // a time: no two pods share that
 		return setOf(kept)
 	}
 	s.mu.Lock()

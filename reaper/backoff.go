@@ -54,7 +54,7 @@ func (b *backOffs) stopped(pod *corev1.Pod, now time.Time) {
 	defer b.mu.Unlock()
 	b.owners[owner] = b.owners[owner].next(pod, now)
 	for uid, o := range b.owners {
-		if o.over(now) {
+		if o.isOver(now) {
 			delete(b.owners, uid)
 		}
 	}
@@ -64,7 +64,7 @@ func (b *backOffs) stopped(pod *corev1.Pod, now time.Time) {
 // last stop is a sibling of the pod stopped then, and has the same delay.
 func (o backOff) next(pod *corev1.Pod, now time.Time) backOff {
 	switch {
-	case o.over(now):
+	case o.isOver(now):
 		return backOff{last: now}
 	case !pod.CreationTimestamp.Time.Before(o.last.Truncate(time.Second)):
 		return backOff{last: now, delay: min(max(2*o.delay, minBackOff), maxBackOff)}
@@ -73,7 +73,7 @@ func (o backOff) next(pod *corev1.Pod, now time.Time) backOff {
 	}
 }
 
-func (o backOff) over(now time.Time) bool { return now.After(o.last.Add(o.delay + backOffReset)) }
+func (o backOff) isOver(now time.Time) bool { return now.After(o.last.Add(o.delay + backOffReset)) }
 
 // replacingOwner returns the UID of the controller that replaces the pod whatever
 // its outcome. Empty: there is none.

@@ -141,7 +141,7 @@ func TestBackOffsAreBounded(t *testing.T) {
 // The reconciler remembers a stop that was carried out, and none that was refused.
 func TestASpinningDeploymentIsDelayed(t *testing.T) {
 	first := replaced(now.Add(-time.Minute)).restarted("main", 0)
-	s := newStage(t, ordinary, first.Pod)
+	s := newFixture(t, ordinary, first.Pod)
 	s.refusal = errRefused
 	if _, err := s.reconcile(t); err == nil {
 		t.Fatal("the refusal is lost")

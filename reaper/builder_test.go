@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -23,8 +24,8 @@ func aPod() podBuilder {
 	return podBuilder{&corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "jobs", Name: "nightly-x7k2p", UID: "uid-1", ResourceVersion: "41",
-			Labels:      map[string]string{essential.Label: "main", "app": "nightly"},
-			Annotations: map[string]string{essential.TrackedAnnotation: "main", "example.com/other": "long text"},
+			Labels:      map[string]string{api.Label: "main", "app": "nightly"},
+			Annotations: map[string]string{api.TrackedAnnotation: "main", "example.com/other": "long text"},
 			Finalizers:  []string{"batch.kubernetes.io/job-tracking"},
 		},
 		Spec: corev1.PodSpec{
@@ -43,12 +44,12 @@ func aPod() podBuilder {
 }
 
 func (b podBuilder) untracked() podBuilder {
-	delete(b.Annotations, essential.TrackedAnnotation)
+	delete(b.Annotations, api.TrackedAnnotation)
 	return b
 }
 
 func (b podBuilder) tracking(names string) podBuilder {
-	b.Annotations[essential.TrackedAnnotation] = names
+	b.Annotations[api.TrackedAnnotation] = names
 	return b.labelled(strings.ReplaceAll(names, ",", "_"))
 }
 
@@ -58,7 +59,7 @@ func (b podBuilder) annotated(key, value string) podBuilder {
 }
 
 func (b podBuilder) labelled(value string) podBuilder {
-	b.Labels[essential.Label] = value
+	b.Labels[api.Label] = value
 	return b
 }
 
@@ -161,13 +162,13 @@ func (b podBuilder) nativeSidecar(name string) podBuilder {
 
 // due records a delay, with a phase.
 func (b podBuilder) due(phase corev1.PodPhase, at time.Time) podBuilder {
-	return b.annotated(essential.DueAnnotation, record(phase, at))
+	return b.annotated(api.DueAnnotation, record(phase, at))
 }
 
 // stopped records a stop, with a phase, and lowers the deadline.
 func (b podBuilder) stopped(phase corev1.PodPhase, at time.Time) podBuilder {
 	b.Spec.ActiveDeadlineSeconds = new(int64(1))
-	return b.annotated(essential.StoppedAnnotation, record(phase, at))
+	return b.annotated(api.StoppedAnnotation, record(phase, at))
 }
 
 func record(phase corev1.PodPhase, at time.Time) string {
@@ -177,7 +178,7 @@ func record(phase corev1.PodPhase, at time.Time) string {
 // stoppedByOld is what a version before 0.2 left when it stopped the pod.
 func (b podBuilder) stoppedByOld(phase corev1.PodPhase, at time.Time) podBuilder {
 	return b.conditionOfOld(corev1.ConditionTrue, phase, at).phase(phase).
-		annotated(essential.StoppedAnnotation, at.Add(time.Millisecond).Format(time.RFC3339Nano))
+		annotated(api.StoppedAnnotation, at.Add(time.Millisecond).Format(time.RFC3339Nano))
 }
 
 // conditionOfOld is what a version before 0.2 recorded: a delay if it is false.

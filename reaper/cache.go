@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -26,7 +27,7 @@ func namespaceMetadata() *metav1.PartialObjectMetadata {
 // opted in: the API server selects them, and one that loses its label leaves.
 // Any other read is an error, so that none can quietly load a whole cluster.
 func cacheOptions(optedIn labels.Selector) (cache.Options, error) {
-	labelled, err := labels.NewRequirement(essential.Label, selection.Exists, nil)
+	labelled, err := labels.NewRequirement(api.Label, selection.Exists, nil)
 	if err != nil {
 		return cache.Options{}, err
 	}
@@ -127,12 +128,12 @@ func hasEnded(status corev1.ContainerStatus) bool {
 // trimContainers keeps the containers' own restart policies, and the label if it
 // was changed; of a pod that is not tracked, the label and names: it may be adopted.
 func trimContainers(pod, trimmed *corev1.Pod) {
-	tracked := essential.Tracked(pod)
-	if !tracked || relabelled(pod) {
-		metav1.SetMetaDataLabel(&trimmed.ObjectMeta, essential.Label, pod.Labels[essential.Label])
+	tracked := essential.IsTracked(pod)
+	if !tracked || isRelabelled(pod) {
+		metav1.SetMetaDataLabel(&trimmed.ObjectMeta, api.Label, pod.Labels[api.Label])
 	}
 	if !tracked {
-		names := strings.Split(pod.Labels[essential.Label], essential.NameSeparator)
+		names := strings.Split(pod.Labels[api.Label], api.NameSeparator)
 		trimmed.Spec.Containers = trimNames(pod.Spec.Containers, names)
 		trimmed.Spec.InitContainers = trimNames(pod.Spec.InitContainers, names)
 		return

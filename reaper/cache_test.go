@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	toolscache "k8s.io/client-go/tools/cache"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -39,8 +40,8 @@ func trimmed() *corev1.Pod {
 			Namespace: "jobs", Name: "nightly-x7k2p", UID: "uid-1", ResourceVersion: "41", CreationTimestamp: metav1.NewTime(now), DeletionTimestamp: &metav1.Time{Time: now},
 			OwnerReferences: whole.OwnerReferences[1:],
 			Annotations: map[string]string{
-				essential.TrackedAnnotation: "main", retentionKey: "10m", helmHook: "test",
-				essential.DueAnnotation: record(succeeded, now), essential.StoppedAnnotation: record(succeeded, now),
+				api.TrackedAnnotation: "main", retentionKey: "10m", helmHook: "test",
+				api.DueAnnotation: record(succeeded, now), api.StoppedAnnotation: record(succeeded, now),
 			},
 		},
 		Spec: corev1.PodSpec{
@@ -66,13 +67,13 @@ func trimmed() *corev1.Pod {
 
 func TestTheCacheKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	untracked, trimmedUntracked := podBuilder{full()}.untracked().mirror().Pod, podBuilder{trimmed()}.untracked().mirror().Pod
-	trimmedUntracked.Labels = map[string]string{essential.Label: "main"}
+	trimmedUntracked.Labels = map[string]string{api.Label: "main"}
 	trimmedUntracked.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: untracked.Annotations[corev1.MirrorPodAnnotationKey]}
 	trimmedUntracked.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
 	trimmedUntracked.Spec.Containers = []corev1.Container{{Name: "main"}, {Name: "proxy"}}
 	relabelled, trimmedRelabelled := podBuilder{full()}.labelled("proxy").Pod, trimmed()
-	trimmedRelabelled.Labels = map[string]string{essential.Label: "proxy"}
-	marked := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{essential.TrackedAnnotation: "main"}}}
+	trimmedRelabelled.Labels = map[string]string{api.Label: "proxy"}
+	marked := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{api.TrackedAnnotation: "main"}}}
 	namespace := &metav1.PartialObjectMetadata{
 		TypeMeta:   metav1.TypeMeta{Kind: "Namespace", APIVersion: "v1"},
 		ObjectMeta: metav1.ObjectMeta{Name: "jobs", UID: "uid-2", ResourceVersion: "7", Labels: map[string]string{"a": "b"}},
@@ -84,7 +85,7 @@ func TestTheCacheKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	trimmedWaits := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "jobs", Name: "nightly-x7k2p", UID: "uid-1", ResourceVersion: "41",
-			Annotations: map[string]string{essential.TrackedAnnotation: "main"},
+			Annotations: map[string]string{api.TrackedAnnotation: "main"},
 		},
 		Spec:   corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: new(int64(30))},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning},

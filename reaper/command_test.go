@@ -6,7 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/essential-containers/essential-containers/internal/reference"
+	"github.com/essential-containers/essential-containers/internal/command"
+	"github.com/essential-containers/essential-containers/test/reference"
 )
 
 func TestCommand(t *testing.T) {
@@ -17,19 +18,21 @@ func TestCommand(t *testing.T) {
 	}{
 		"help describes the command and its flags": {
 			args: []string{"--help"},
-			prints: []string{"once the essential container of one has completed", "-default-on-failure", "(default Stop)",
-				"-workers", "(default 16)", "-leader-elect", "-kubeconfig", "-zap-log-level"},
+			prints: []string{"once the essential container of one has completed", "--default-on-failure", "(default Stop)",
+				"--workers", "(default 16)", "--leader-elect", "--kubeconfig", "--zap-log-level"},
 		},
-		"the version":               {args: []string{"--version"}, prints: []string{"v1.2.3\n"}},
-		"an unknown flag":           {args: []string{"--nope"}, fails: "flag provided but not defined: -nope"},
-		"a positional argument":     {args: []string{"now"}, fails: `unexpected argument "now"`},
+		"an unknown flag":           {args: []string{"--nope"}, fails: "unknown flag: --nope"},
+		"a positional argument":     {args: []string{"now"}, fails: `unknown command "now"`},
 		"a value that is not valid": {args: []string{"--workers=0"}, fails: "--workers: 0 is not between 1 and 1000"},
 		"a kubeconfig that is not there": {args: []string{"--kubeconfig=" + filepath.Join(t.TempDir(), "none")},
 			fails: "finding the API server"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			var stdout strings.Builder
-			err := Command("v1.2.3").Execute(t.Context(), c.args, &stdout)
+			reaper := command.Root("v1.2.3", Command(&Options{}))
+			reaper.SetArgs(append([]string{"reaper"}, c.args...))
+			reaper.SetOut(&stdout)
+			err := reaper.ExecuteContext(t.Context())
 			if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 				t.Errorf("got error %v, want %q", err, c.fails)
 			}
@@ -44,6 +47,6 @@ func TestCommand(t *testing.T) {
 
 func TestReferenceListsTheFlags(t *testing.T) {
 	flags := flag.NewFlagSet("reaper", flag.ContinueOnError)
-	Command("v1.2.3").Bind(flags)
+	new(Options).BindFlags(flags)
 	reference.Table(t, "### `reaper`", reference.Flags(flags))
 }

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -85,9 +86,9 @@ type rules struct {
 // time. Once an outcome is recorded, no later container status takes it back.
 func decide(pod *corev1.Pod, optedIn bool, backOff time.Duration, r rules, now time.Time) Decision {
 	switch {
-	case pod.DeletionTimestamp != nil, essential.Mirror(pod):
+	case pod.DeletionTimestamp != nil, essential.IsMirror(pod):
 		return Decision{}
-	case !essential.Tracked(pod):
+	case !essential.IsTracked(pod):
 		return decideUntracked(pod, optedIn, r.adopt)
 	}
 	defaults := r.defaults
@@ -101,17 +102,17 @@ func decide(pod *corev1.Pod, optedIn bool, backOff time.Duration, r rules, now t
 	case d.Warning != (Warning{}):
 	case len(errs) > 0:
 		d.Warning = invalidPolicy(errs)
-	case relabelled(pod) && !essential.Terminal(pod) && !essential.Stopped(pod):
-		d.Warning = labelChanged(pod.Annotations[essential.TrackedAnnotation])
+	case isRelabelled(pod) && !essential.IsTerminal(pod) && !essential.IsStopped(pod):
+		d.Warning = labelChanged(pod.Annotations[api.TrackedAnnotation])
 	}
 	return d
 }
 
-// relabelled reports whether the label of a tracked pod does not say what it said
+// isRelabelled reports whether the label of a tracked pod does not say what it said
 // when the pod was admitted. The cache keeps no label that does.
-func relabelled(pod *corev1.Pod) bool {
-	label, ok := pod.Labels[essential.Label]
-	return ok && strings.ReplaceAll(label, essential.NameSeparator, essential.TrackedSeparator) != pod.Annotations[essential.TrackedAnnotation]
+func isRelabelled(pod *corev1.Pod) bool {
+	label, ok := pod.Labels[api.Label]
+	return ok && strings.ReplaceAll(label, api.NameSeparator, api.TrackedSeparator) != pod.Annotations[api.TrackedAnnotation]
 }
 
 // helmHook is Helm's annotation of a pod that is a hook or a test.
@@ -141,7 +142,7 @@ func decideTracked(pod *corev1.Pod, policies essential.Policies, delay time.Dura
 		return decideDeletion(pod, policies, now)
 	case stopped:
 		return decideStopped(pod, stop, now)
-	case essential.EndsByItself(pod):
+	case essential.HasEndedForGood(pod):
 		return Decision{}
 	}
 	return decideStop(pod, policies, delay, now)
@@ -151,7 +152,7 @@ func decideTracked(pod *corev1.Pod, policies essential.Policies, delay time.Dura
 func decideStop(pod *corev1.Pod, policies essential.Policies, delay time.Duration, now time.Time) Decision {
 	outcome := essential.OutcomeOf(pod, policies)
 	switch {
-	case outcome.Hopeless:
+	case outcome.FailureIgnored:
 		return Decision{Warning: failureIgnored(outcome)}
 	case outcome.Phase == "":
 		return Decision{}
@@ -192,13 +193,13 @@ func decideDeletion(pod *corev1.Pod, policies essential.Policies, now time.Time)
 		at = stop.Add(max(policies.Retention, reportSlack)) // the kubelet may not know of the phase before
 	}
 	switch {
-	case policies.Retention == essential.Forever, stoppedByOld && essential.Running(pod):
+	case policies.Retention == essential.Forever, stoppedByOld && essential.HasRunningContainers(pod):
 		return Decision{}
 	case now.Before(at):
 		return Decision{At: at}
 	}
 	d := Decision{Action: Delete, Phase: corev1.PodSucceeded}
-	if !stoppedByOld && !essential.Stopped(pod) {
+	if !stoppedByOld && !essential.IsStopped(pod) {
 		d.Because = essential.OutcomeOf(pod, policies).Because
 	}
 	return d
@@ -207,16 +208,16 @@ func decideDeletion(pod *corev1.Pod, policies essential.Policies, now time.Time)
 // decideUntracked decides on a labelled pod that missed admission: it is older
 // than the installation, or the webhook could not be reached.
 func decideUntracked(pod *corev1.Pod, optedIn, adopt bool) Decision {
-	value, labelled := pod.Labels[essential.Label]
-	if !labelled || !optedIn || essential.Terminal(pod) {
+	value, labelled := pod.Labels[api.Label]
+	if !labelled || !optedIn || essential.IsTerminal(pod) {
 		return Decision{}
 	}
-	tracked, errs := essential.Names(essential.LabelPath(nil), value, containerNames(pod))
+	tracked, errs := essential.ParseLabel(essential.LabelPath(nil), value, containerNames(pod))
 	switch {
 	case len(errs) > 0:
 		return Decision{Warning: untrackable(errs)}
 	case adopt:
-		return Decision{Action: Adopt, Tracked: strings.Join(tracked, essential.TrackedSeparator)}
+		return Decision{Action: Adopt, Tracked: strings.Join(tracked, api.TrackedSeparator)}
 	default:
 		return Decision{Warning: untracked}
 	}

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -30,9 +31,9 @@ const (
 var (
 	ordinary = rules{defaults: essential.DefaultPolicies()}
 	adopting = rules{defaults: essential.DefaultPolicies(), adopt: true}
-	lenient  = rules{defaults: essential.Policies{Completion: essential.CompletionAny, OnFailure: essential.OnFailureIgnore}}
+	lenient  = rules{defaults: essential.Policies{Completion: api.CompletionAny, OnFailure: api.OnFailureIgnore}}
 	strict   = rules{defaults: essential.Policies{
-		Completion: essential.CompletionAll, OnFailure: essential.OnFailureStop, StopDelay: time.Minute, Retention: time.Hour}}
+		Completion: api.CompletionAll, OnFailure: api.OnFailureStop, StopDelay: time.Minute, Retention: time.Hour}}
 )
 
 // bothEnded is a pod whose containers have ended: main with 0, the sidecar with
@@ -43,11 +44,11 @@ func bothEnded() podBuilder {
 
 // decisions is the design's table, sentence by sentence.
 var decisions = map[string]struct {
-	pod     podBuilder
-	rules   *rules // default: ordinary
-	out     bool   // the namespace did not opt in
-	backOff time.Duration
-	want    Decision
+	pod      podBuilder
+	rules    *rules // default: ordinary
+	optedOut bool   // the namespace did not opt in
+	backOff  time.Duration
+	want     Decision
 }{
 	// Who is decided upon.
 	"a pod that is being deleted is left": {pod: aPod().deleting().exited("main", 0, "Completed")},
@@ -56,7 +57,7 @@ var decisions = map[string]struct {
 	"a pod whose deadline passed is left, although main exited with code 0": {
 		pod: bothEnded().phase(failedPhase)},
 	"a tracked pod is reaped, although its namespace has opted out since": {
-		pod: aPod().exited("main", 0, "Completed"), out: true, want: Decision{Action: Stop, Phase: succeeded, Because: completed}},
+		pod: aPod().exited("main", 0, "Completed"), optedOut: true, want: Decision{Action: Stop, Phase: succeeded, Because: completed}},
 
 	"a label that was changed has no effect, which is said": {
 		pod: aPod().labelled("proxy").exited("proxy", 0, "Completed"), want: Decision{Warning: labelChanged("main")}},
@@ -72,7 +73,7 @@ var decisions = map[string]struct {
 		pod: aPod().policy(corev1.RestartPolicyOnFailure).exited("main", 1, "Error")},
 	"main failed for good, which is ignored": {
 		pod:  aPod().exited("main", 1, "Completed").annotated(onFailureKey, "Ignore"),
-		want: Decision{Warning: Warning{essential.FailedReason, `Essential container "main" failed with exit code 1 (Completed) and is not restarted; the pod's other containers keep running (essential-containers/on-failure: Ignore)`}}},
+		want: Decision{Warning: Warning{api.FailedReason, `Essential container "main" failed with exit code 1 (Completed) and is not restarted; the pod's other containers keep running (essential-containers/on-failure: Ignore)`}}},
 	"main failed for good, which stops": {
 		pod:  aPod().exited("main", 1, "Error"),
 		want: Decision{Action: Stop, Phase: failedPhase, Because: failed}},
@@ -180,7 +181,7 @@ var decisions = map[string]struct {
 	"stopped as succeeded, and failed all the same: never deleted": {
 		pod: bothEnded().stopped(succeeded, now.Add(-9000*time.Hour)).phase(failedPhase)},
 	"garbage instead of a stop's record is no stop": {
-		pod:  aPod().exited("main", 0, "Completed").annotated(essential.StoppedAnnotation, "yesterday"),
+		pod:  aPod().exited("main", 0, "Completed").annotated(api.StoppedAnnotation, "yesterday"),
 		want: Decision{Action: Stop, Phase: succeeded, Because: completed}},
 
 	// The end.
@@ -261,7 +262,7 @@ var decisions = map[string]struct {
 		pod:  aPod().exited("main", 0, "Completed").stoppedByOld(failedPhase, now.Add(-time.Second)).phase(corev1.PodRunning),
 		want: Decision{Action: Stop, Phase: failedPhase, Because: recorded}},
 	"stopped by an old version, whose condition is lost": {
-		pod:  aPod().exited("main", 0, "Completed").annotated(essential.StoppedAnnotation, now.Format(time.RFC3339Nano)),
+		pod:  aPod().exited("main", 0, "Completed").annotated(api.StoppedAnnotation, now.Format(time.RFC3339Nano)),
 		want: Decision{Action: Stop, Phase: succeeded, Because: completed}},
 	"stopped by an old version, and containers still run": {
 		pod: aPod().exited("main", 0, "Completed").stoppedByOld(succeeded, now.Add(-time.Hour))},
@@ -289,7 +290,7 @@ var decisions = map[string]struct {
 	"its label may name an init container": {
 		pod: aPod().untracked().labelled("setup"), rules: &adopting,
 		want: Decision{Warning: Warning{invalidLabelReason, `The label has no effect: metadata.labels[essential-containers]: Invalid value: "setup": is an init container; only a regular container can be essential; the pod has "main", "proxy"`}}},
-	"its namespace may not have opted in": {pod: aPod().untracked(), rules: &adopting, out: true},
+	"its namespace may not have opted in": {pod: aPod().untracked(), rules: &adopting, optedOut: true},
 	"it may have succeeded already":       {pod: aPod().untracked().phase(succeeded), rules: &adopting},
 	"it may have failed already":          {pod: aPod().untracked().phase(failedPhase), rules: &adopting},
 	"it may be deleted already":           {pod: aPod().untracked().deleting(), rules: &adopting},
@@ -306,7 +307,7 @@ func (b podBuilder) with(r *rules) rules {
 func TestDecide(t *testing.T) {
 	for sentence, c := range decisions {
 		t.Run(sentence, func(t *testing.T) {
-			got := decide(c.pod.Pod, !c.out, c.backOff, c.pod.with(c.rules), now)
+			got := decide(c.pod.Pod, !c.optedOut, c.backOff, c.pod.with(c.rules), now)
 			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(Decision{}, "Policies")); diff != "" {
 				t.Errorf("decision (-want +got):\n%s", diff)
 			}
@@ -315,7 +316,7 @@ func TestDecide(t *testing.T) {
 }
 
 func TestADecisionCarriesThePodsPolicies(t *testing.T) {
-	want := essential.Policies{Completion: essential.CompletionAll, OnFailure: essential.OnFailureStop, StopDelay: time.Minute, Retention: time.Second}
+	want := essential.Policies{Completion: api.CompletionAll, OnFailure: api.OnFailureStop, StopDelay: time.Minute, Retention: time.Second}
 	if got := decide(aPod().annotated(retentionKey, "1s").Pod, true, 0, strict, now).Policies; got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -329,7 +330,7 @@ func TestDecideReadsNothingThatTheCacheTrims(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(decide(c.pod.Pod, !c.out, c.backOff, r, now), decide(trimmed.(*corev1.Pod), !c.out, c.backOff, r, now)); diff != "" {
+			if diff := cmp.Diff(decide(c.pod.Pod, !c.optedOut, c.backOff, r, now), decide(trimmed.(*corev1.Pod), !c.optedOut, c.backOff, r, now)); diff != "" {
 				t.Errorf("%s: decision on the whole pod (-) and on the trimmed one (+):\n%s", sentence, diff)
 			}
 		}
@@ -347,14 +348,14 @@ func TestTheZeroDecisionIsNoAction(t *testing.T) {
 func TestDecideKeepsItsAppointments(t *testing.T) {
 	for sentence, c := range decisions {
 		r := c.pod.with(c.rules)
-		d := decide(c.pod.Pod, !c.out, c.backOff, r, now)
+		d := decide(c.pod.Pod, !c.optedOut, c.backOff, r, now)
 		if d.At.IsZero() {
 			continue
 		}
-		if early := decide(c.pod.Pod, !c.out, c.backOff, r, d.At.Add(-time.Nanosecond)); early.Action != Leave || early.Warning == overdue {
+		if early := decide(c.pod.Pod, !c.optedOut, c.backOff, r, d.At.Add(-time.Nanosecond)); early.Action != Leave || early.Warning == overdue {
 			t.Errorf("%s: %s before %s", sentence, early.Action, d.At)
 		}
-		if due := decide(c.pod.Pod, !c.out, c.backOff, r, d.At); due.Action == Leave && due.Warning != overdue {
+		if due := decide(c.pod.Pod, !c.optedOut, c.backOff, r, d.At); due.Action == Leave && due.Warning != overdue {
 			t.Errorf("%s: nothing at %s", sentence, d.At)
 		}
 	}

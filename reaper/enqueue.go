@@ -48,7 +48,7 @@ func (e enqueuer) Update(ctx context.Context, ev event.TypedUpdateEvent[*corev1.
 
 // Delete matters only to a pod with a warning, which is over.
 func (e enqueuer) Delete(_ context.Context, ev event.TypedDeleteEvent[*corev1.Pod], q queue) {
-	if key := client.ObjectKeyFromObject(ev.Object); e.notices.watched(key) {
+	if key := client.ObjectKeyFromObject(ev.Object); e.notices.isWatched(key) {
 		add(q, key, otherPriority, 0)
 	}
 }
@@ -65,7 +65,7 @@ func (e enqueuer) enqueue(ctx context.Context, pod *corev1.Pod, q queue) {
 	switch {
 	case d.Action == Stop || d.Action == Delay:
 		add(q, key, stopPriority, 0)
-	case d.Action != Leave || e.notices.watched(key):
+	case d.Action != Leave || e.notices.isWatched(key):
 		add(q, key, otherPriority, 0)
 	case !d.At.IsZero():
 		add(q, key, otherPriority, d.wait(now))

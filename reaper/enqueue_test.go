@@ -33,13 +33,13 @@ func (q *recordingQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...reconc
 
 func TestEnqueue(t *testing.T) {
 	for sentence, c := range map[string]struct {
-		pod   podBuilder
-		rules *rules // default: ordinary
-		out   bool   // the namespace did not opt in
-		want  []added
+		pod      podBuilder
+		rules    *rules // default: ordinary
+		optedOut bool   // the namespace did not opt in
+		want     []added
 	}{
 		"a pod that is not due does not enter the queue":   {pod: aPod()},
-		"nor one that is not tracked":                      {pod: aPod().untracked().exited("main", 0, "Completed"), out: true},
+		"nor one that is not tracked":                      {pod: aPod().untracked().exited("main", 0, "Completed"), optedOut: true},
 		"a pod that ends by itself neither":                {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed")},
 		"a warning has time":                               {pod: aPod().annotated(completionKey, "Some"), want: []added{{Priority: otherPriority}}},
 		"so has an adoption":                               {pod: aPod().untracked(), rules: &adopting, want: []added{{Priority: otherPriority}}},
@@ -52,7 +52,7 @@ func TestEnqueue(t *testing.T) {
 		"a stopped pod enters it when its end is overdue":  {pod: aPod().exited("main", 0, "Completed").stopped(succeeded, now), want: []added{{Priority: otherPriority, After: 30*time.Second + reportSlack}}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			handler := enqueuer{decider: deciderAt(now, c.pod.with(c.rules), !c.out), notices: newNotices()}
+			handler := enqueuer{decider: deciderAt(now, c.pod.with(c.rules), !c.optedOut), notices: newNotices()}
 			var onCreate, onUpdate recordingQueue
 			handler.Create(t.Context(), event.TypedCreateEvent[*corev1.Pod]{Object: c.pod.Pod}, &onCreate)
 			handler.Update(t.Context(), event.TypedUpdateEvent[*corev1.Pod]{ObjectOld: aPod().Pod, ObjectNew: c.pod.Pod}, &onUpdate)

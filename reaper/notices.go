@@ -6,66 +6,65 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// notices are the warnings that are out about pods, so that each is told once.
-// They are few, last no longer than what they warn of, and live in memory: a
-// new leader may tell one again.
+// notices remember which warning was emitted about a pod, so that each is emitted
+// once. They are few, last as long as their cause, and live in memory: a new leader
+// may emit one again.
 //
-// Only reconciling tells and forgets, one at a time for each pod. Events of
-// pods only watch, so that none that ends a warning is missed.
+// Only a reconcile emits and forgets, and each pod has one at a time. Events of
+// pods call watch alone, so that the reconcile sees the end of every warning.
 type notices struct {
-	mu  sync.Mutex
-	out map[types.NamespacedName]notice
+	mu    sync.Mutex
+	byPod map[types.NamespacedName]notice
 }
 
-// notice is what was told about a pod, if anything.
+// notice is the warning that was emitted about a pod, if any.
 type notice struct {
-	uid  types.UID
-	told Warning
+	uid     types.UID
+	warning Warning
 }
 
-func newNotices() *notices { return &notices{out: map[types.NamespacedName]notice{}} }
+func newNotices() *notices { return &notices{byPod: map[types.NamespacedName]notice{}} }
 
-// watch makes every further change of a pod worth a look.
+// watch has every further change of the pod reconciled.
 func (n *notices) watch(pod types.NamespacedName) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, ok := n.out[pod]; !ok {
-		n.out[pod] = notice{}
+	if _, ok := n.byPod[pod]; !ok {
+		n.byPod[pod] = notice{}
 	}
 }
 
-func (n *notices) watched(pod types.NamespacedName) bool {
+func (n *notices) isWatched(pod types.NamespacedName) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	_, ok := n.out[pod]
+	_, ok := n.byPod[pod]
 	return ok
 }
 
-// first reports whether the warning about a pod is news, and remembers it.
-func (n *notices) first(pod types.NamespacedName, uid types.UID, w Warning) bool {
+// isNew reports whether the warning was not emitted about the pod yet, and remembers it.
+func (n *notices) isNew(pod types.NamespacedName, uid types.UID, w Warning) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.out[pod] == (notice{uid, w}) {
+	if n.byPod[pod] == (notice{uid, w}) {
 		return false
 	}
-	n.out[pod] = notice{uid, w}
+	n.byPod[pod] = notice{uid, w}
 	return true
 }
 
-// forget takes back what is out about a pod: nothing is wrong any more, or the
-// pod is gone.
+// forget removes the pod's notice: nothing is wrong any more, or the pod is gone.
 func (n *notices) forget(pod types.NamespacedName) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.out, pod)
+	delete(n.byPod, pod)
 }
 
-// count is how many pods a warning with this reason is out about.
+// count returns how many pods have a warning with this reason.
 func (n *notices) count(reason string) (count int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, notice := range n.out {
-		if notice.told.Reason == reason {
+	for _, notice := range n.byPod {
+		if notice.warning.Reason == reason {
 			count++
 		}
 	}

@@ -8,7 +8,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -45,9 +47,10 @@ func (o *Options) BindFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&o.Adopt, "adopt", false,
 		"track labelled pods that missed admission, because they are older than the webhook or it could not be reached;\n"+
 			"without it, an event says that their label has no effect")
-	fs.StringVar(&o.NamespaceSelector, "namespace-selector", essential.Label+"="+essential.NamespaceEnabled,
+	fs.StringVar(&o.NamespaceSelector, "namespace-selector", api.Label+"="+api.NamespaceEnabled,
 		"label `selector` of the namespaces that opted in; must say the same as the webhook's configuration; empty selects all")
-	o.Defaults.BindFlags(fs, essential.CompletionAnnotation, essential.OnFailureAnnotation, essential.StopDelayAnnotation, essential.RetentionAnnotation)
+	config.RegisterFlags(fs) // --kubeconfig
+	o.Defaults.BindFlags(fs, api.CompletionAnnotation, api.OnFailureAnnotation, api.StopDelayAnnotation, api.RetentionAnnotation)
 }
 
 // Validate names the first flag whose value is wrong.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -53,7 +54,7 @@ func TestPolicyFlagsSetTheirDefaults(t *testing.T) {
 	if err := flags.Parse([]string{"--default-completion=All", "--default-on-failure=Ignore", "--default-stop-delay=30s", "--default-retention=1h"}); err != nil {
 		t.Fatal(err)
 	}
-	want := essential.Policies{Completion: essential.CompletionAll, OnFailure: essential.OnFailureIgnore, StopDelay: 30 * time.Second, Retention: time.Hour, Mode: essential.ModeReap}
+	want := essential.Policies{Completion: api.CompletionAll, OnFailure: api.OnFailureIgnore, StopDelay: 30 * time.Second, Retention: time.Hour, Mode: api.ModeReap}
 	if o.Defaults != want {
 		t.Errorf("got %+v, want %+v", o.Defaults, want)
 	}

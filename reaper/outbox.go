@@ -194,7 +194,7 @@ func (o *outbox) send(ctx context.Context, l *letter) {
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err): // the answer to an earlier try was lost
 		o.waiting.Add(-1)
-	case permanent(err), l.retries.Steps <= 1, ctx.Err() != nil:
+	case isPermanent(err), l.retries.Steps <= 1, ctx.Err() != nil:
 		o.waiting.Add(-1)
 		o.dropped()
 		log.FromContext(ctx).V(1).Info("Event was not sent", "reason", l.Reason, "cause", err.Error())
@@ -203,9 +203,9 @@ func (o *outbox) send(ctx context.Context, l *letter) {
 	}
 }
 
-// permanent reports whether the API server refuses an event for good, in a
+// isPermanent reports whether the API server refuses an event for good, in a
 // namespace that is being deleted for instance.
-func permanent(err error) bool {
+func isPermanent(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false

@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 )
 
 // mail is an outbox with a client that hands every event to arrive.
@@ -65,7 +65,7 @@ func TestEventNamesItsObjects(t *testing.T) {
 		return nil
 	}
 	about := &corev1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: "jobs", Name: "job", UID: "owner"}
-	m.Eventf(about, aPod().Pod, corev1.EventTypeWarning, essential.FailedReason, stoppingAction, "exit code %d", 3)
+	m.Eventf(about, aPod().Pod, corev1.EventTypeWarning, api.FailedReason, stoppingAction, "exit code %d", 3)
 	m.open(t.Context())()
 	if got == nil {
 		t.Fatal("no event arrived")
@@ -76,7 +76,7 @@ func TestEventNamesItsObjects(t *testing.T) {
 	if got.Namespace != "jobs" || !strings.HasPrefix(got.Name, "job.") || got.EventTime.IsZero() {
 		t.Errorf("named %s/%s at %s", got.Namespace, got.Name, got.EventTime)
 	}
-	if got.Type != corev1.EventTypeWarning || got.Reason != essential.FailedReason || got.Action != stoppingAction || got.Note != "exit code 3" {
+	if got.Type != corev1.EventTypeWarning || got.Reason != api.FailedReason || got.Action != stoppingAction || got.Note != "exit code 3" {
 		t.Errorf("says %+v", got)
 	}
 	if got.ReportingController != name || !strings.HasPrefix(got.ReportingInstance, name+"-") {

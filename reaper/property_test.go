@@ -12,8 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
-	"github.com/essential-containers/essential-containers/internal/oracle"
+	"github.com/essential-containers/essential-containers/test/oracle"
 )
 
 // life is a pod that lives through whatever a kubelet may do to it, together with
@@ -39,8 +40,8 @@ func newLife(t *rapid.T) *life {
 		everCompleted: map[string]bool{}, failedForGood: map[string]bool{},
 		rules: rules{
 			defaults: essential.Policies{
-				Completion: rapid.SampledFrom([]essential.Completion{essential.CompletionAny, essential.CompletionAll}).Draw(t, "default completion"),
-				OnFailure:  rapid.SampledFrom([]essential.OnFailure{essential.OnFailureIgnore, essential.OnFailureStop}).Draw(t, "default on-failure"),
+				Completion: rapid.SampledFrom([]api.Completion{api.CompletionAny, api.CompletionAll}).Draw(t, "default completion"),
+				OnFailure:  rapid.SampledFrom([]api.OnFailure{api.OnFailureIgnore, api.OnFailureStop}).Draw(t, "default on-failure"),
 			},
 		},
 		pod: &corev1.Pod{
@@ -49,8 +50,8 @@ func newLife(t *rapid.T) *life {
 			Status:     corev1.PodStatus{Phase: corev1.PodRunning},
 		},
 	}
-	l.pod.Labels[essential.Label] = strings.Join(l.essentials, essential.NameSeparator)
-	l.pod.Annotations[essential.TrackedAnnotation] = strings.Join(l.essentials, essential.TrackedSeparator)
+	l.pod.Labels[api.Label] = strings.Join(l.essentials, api.NameSeparator)
+	l.pod.Annotations[api.TrackedAnnotation] = strings.Join(l.essentials, api.TrackedSeparator)
 	for _, policy := range [][]string{
 		{completionKey, "Any", "All", "bad"}, {onFailureKey, "Ignore", "Stop", "bad"},
 		{stopDelayKey, "0s", "30s", "bad"}, {retentionKey, "0s", "10m", "Forever", "bad"},
@@ -123,8 +124,8 @@ func (l *life) kill(t *rapid.T) {
 // end lets the kubelet end a pod that was stopped, or in which nothing is left to
 // run. The webhook gives it its phase.
 func (l *life) end(t *rapid.T) {
-	stopped := essential.Stopped(l.pod)
-	if !stopped && !essential.EndsByItself(l.pod) {
+	stopped := essential.IsStopped(l.pod)
+	if !stopped && !essential.HasEndedForGood(l.pod) {
 		t.Skip("keeps running")
 	}
 	policies, _ := l.rules.defaults.Override(nil, l.pod.Annotations)
@@ -162,8 +163,8 @@ func (l *life) finished(phase corev1.PodPhase, policies essential.Policies) bool
 	completed := func(name string) bool { return l.everCompleted[name] }
 	switch {
 	case phase == corev1.PodFailed:
-		return policies.OnFailure == essential.OnFailureStop && slices.ContainsFunc(l.essentials, func(name string) bool { return l.failedForGood[name] })
-	case policies.Completion == essential.CompletionAll:
+		return policies.OnFailure == api.OnFailureStop && slices.ContainsFunc(l.essentials, func(name string) bool { return l.failedForGood[name] })
+	case policies.Completion == api.CompletionAll:
 		return !slices.ContainsFunc(l.essentials, func(name string) bool { return !completed(name) })
 	default:
 		return slices.ContainsFunc(l.essentials, completed)
@@ -178,9 +179,9 @@ func (l *life) act(d Decision) {
 	record := essential.Record{At: l.clock(), Phase: d.Phase, Because: d.Because}.String()
 	switch d.Action {
 	case Delay:
-		l.pod.Annotations[essential.DueAnnotation] = record
+		l.pod.Annotations[api.DueAnnotation] = record
 	case Stop:
-		l.pod.Annotations[essential.StoppedAnnotation] = record
+		l.pod.Annotations[api.StoppedAnnotation] = record
 	case Delete:
 		l.gone = true
 	}
@@ -206,16 +207,16 @@ func (l *life) check(t *rapid.T) {
 		t.Fatalf("%s as %s although its essential containers have not finished: %s", d.Action, d.Phase, l)
 	}
 	if l.due.Action != Leave {
-		if d.Action == Leave && d.At.IsZero() && d.Warning != overdue && !essential.EndsByItself(l.pod) && !essential.Terminal(l.pod) {
+		if d.Action == Leave && d.At.IsZero() && d.Warning != overdue && !essential.HasEndedForGood(l.pod) && !essential.IsTerminal(l.pod) {
 			t.Fatalf("was due (%s), and is no longer: %s", l.due.Action, l)
 		}
 		if d.Phase != "" && d.Phase != l.due.Phase {
 			t.Fatalf("was due as %s, and now as %s: %s", l.due.Phase, d.Phase, l)
 		}
-		if d.Action == Stop && essential.Stopped(l.pod) {
+		if d.Action == Stop && essential.IsStopped(l.pod) {
 			t.Fatalf("is stopped a second time: %s", l)
 		}
-		if phase := l.pod.Status.Phase; essential.Terminal(l.pod) && phase != l.due.Phase {
+		if phase := l.pod.Status.Phase; essential.IsTerminal(l.pod) && phase != l.due.Phase {
 			t.Fatalf("was due as %s, and ended as %s: %s", l.due.Phase, phase, l)
 		}
 	}
@@ -231,9 +232,9 @@ func TestDecisionsAboutAnyPod(t *testing.T) {
 	oracle.Check(t, func(t *rapid.T) {
 		f := oracle.Draw(t)
 		pod := f.Pod(rapid.SampledFrom([]corev1.PodPhase{corev1.PodPending, corev1.PodRunning, corev1.PodRunning, corev1.PodSucceeded, corev1.PodFailed}).Draw(t, "phase"))
-		pod.Labels[essential.Label] = f.Label()
+		pod.Labels[api.Label] = f.Label()
 		if rapid.IntRange(0, 9).Draw(t, "tracked") == 0 {
-			delete(pod.Annotations, essential.TrackedAnnotation)
+			delete(pod.Annotations, api.TrackedAnnotation)
 		}
 		for key, values := range map[string][]string{stopDelayKey: {"3s", "bad"}, retentionKey: {"3s", "Forever", "bad"}, helmHook: {"test"}} {
 			if rapid.IntRange(0, 3).Draw(t, "has "+key) == 0 {
@@ -245,7 +246,7 @@ func TestDecisionsAboutAnyPod(t *testing.T) {
 		}
 		pod.Spec.TerminationGracePeriodSeconds = new(rapid.Int64Range(0, 5).Draw(t, "grace period"))
 		if rapid.IntRange(0, 3).Draw(t, "old stop") == 0 && f.Stopped == "" {
-			pod.Annotations[essential.StoppedAnnotation] = oracle.Start.Format(time.RFC3339Nano)
+			pod.Annotations[api.StoppedAnnotation] = oracle.Start.Format(time.RFC3339Nano)
 		}
 		if rapid.IntRange(0, 3).Draw(t, "native sidecar") == 0 {
 			pod = podBuilder{pod}.nativeSidecar("mesh").Pod
@@ -265,16 +266,16 @@ func TestDecisionsAboutAnyPod(t *testing.T) {
 		f.Reason = "" // of the phase Failed
 		want := f.Outcome()
 		switch {
-		case !essential.Tracked(pod), f.Deleted != nil, essential.Terminal(pod):
+		case !essential.IsTracked(pod), f.Deleted != nil, essential.IsTerminal(pod):
 			if d.Action == Stop || d.Action == Delay {
 				t.Fatalf("%s of a pod that has ended, or that is deleted or not tracked", d.Action)
 			}
-		case f.Stopped != "", essential.EndsByItself(pod):
+		case f.Stopped != "", essential.HasEndedForGood(pod):
 			if d.Action != Leave {
 				t.Fatalf("%s of a pod that is stopped or ends by itself", d.Action)
 			}
-		case want.Hopeless:
-			if d.Action != Leave || d.Warning.Reason != essential.FailedReason {
+		case want.FailureIgnored:
+			if d.Action != Leave || d.Warning.Reason != api.FailedReason {
 				t.Fatalf("got %+v, want a warning of the failure", d)
 			}
 		case want.Phase == "", pod.Annotations[stopDelayKey] == "bad":

@@ -25,7 +25,7 @@ type decider struct {
 
 func (d decider) decide(ctx context.Context, pod *corev1.Pod) (Decision, time.Time) {
 	now := d.clock.Now()
-	optedIn := !essential.Tracked(pod) && d.optedIn(ctx, pod.Namespace) // admission has checked the others
+	optedIn := !essential.IsTracked(pod) && d.optedIn(ctx, pod.Namespace) // admission has checked the others
 	return decide(pod, optedIn, d.backOffs.of(pod, now), d.rules, now), now
 }
 

@@ -28,12 +28,12 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// stage is a reconciler on a client that records writes instead of doing them.
-type stage struct {
+// fixture is a reconciler on a client that records writes instead of doing them.
+type fixture struct {
 	reconciler
 	writes  []write
 	refusal error // what every write answers
-	told    *events.FakeRecorder
+	events  *events.FakeRecorder
 }
 
 type write struct {
@@ -42,9 +42,9 @@ type write struct {
 	body map[string]any
 }
 
-func newStage(t *testing.T, r rules, pods ...client.Object) *stage {
+func newFixture(t *testing.T, r rules, pods ...client.Object) *fixture {
 	t.Helper()
-	s := &stage{told: events.NewFakeRecorder(10)}
+	s := &fixture{events: events.NewFakeRecorder(10)}
 	base := fake.NewClientBuilder().WithObjects(pods...).WithStatusSubresource(&corev1.Pod{}).Build()
 	recording := interceptor.NewClient(base, interceptor.Funcs{
 		Patch: func(_ context.Context, _ client.WithWatch, object client.Object, patch client.Patch, _ ...client.PatchOption) error {
@@ -74,7 +74,7 @@ func newStage(t *testing.T, r rules, pods ...client.Object) *stage {
 	s.reconciler = reconciler{
 		decider: deciderAt(now, r, true),
 		client:  recording,
-		report:  newReporter(s.told, newMetrics(prometheus.NewRegistry(), notices), notices),
+		report:  newReporter(s.events, newMetrics(prometheus.NewRegistry(), notices), notices),
 	}
 	return s
 }
@@ -87,15 +87,15 @@ func deciderAt(at time.Time, r rules, optedIn bool) decider {
 	}
 }
 
-func (s *stage) reconcile(t *testing.T) (reconcile.Result, error) {
+func (s *fixture) reconcile(t *testing.T) (reconcile.Result, error) {
 	t.Helper()
 	return s.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(aPod())})
 }
 
 // nextEvent is empty if nothing more was told.
-func (s *stage) nextEvent() string {
+func (s *fixture) nextEvent() string {
 	select {
-	case event := <-s.told.Events:
+	case event := <-s.events.Events:
 		return event
 	default:
 		return ""
@@ -176,7 +176,7 @@ func TestPatches(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			c.pod.ResourceVersion = "999"
-			s := newStage(t, c.rules, c.pod.Pod)
+			s := newFixture(t, c.rules, c.pod.Pod)
 			if c.backOff > 0 {
 				s.backOffs.owners[replacingOwner(c.pod.Pod)] = backOff{last: now.Add(-time.Minute), delay: c.backOff / 2}
 			}
@@ -192,7 +192,7 @@ func TestPatches(t *testing.T) {
 			if owner := metav1.GetControllerOf(c.pod); owner != nil {
 				s.nextEvent() // the owner's
 			}
-			if len(s.told.Events) > 0 {
+			if len(s.events.Events) > 0 {
 				t.Errorf("a second event: %s", s.nextEvent())
 			}
 		})
@@ -220,7 +220,7 @@ func TestAWriteLeavesTheCachedPodAsItIs(t *testing.T) {
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), &written); err != nil {
 		t.Fatal(err)
 	}
-	if seconds := written.Spec.ActiveDeadlineSeconds; seconds == nil || *seconds != 1 || !essential.Stopped(&written) {
+	if seconds := written.Spec.ActiveDeadlineSeconds; seconds == nil || *seconds != 1 || !essential.IsStopped(&written) {
 		t.Errorf("the patch gives %+v, %v", written.Spec, written.Annotations)
 	}
 	if next, _ := decider.decide(t.Context(), &written); next.Action != Leave || next.At != now.Add(30*time.Second+reportSlack) {
@@ -230,7 +230,7 @@ func TestAWriteLeavesTheCachedPodAsItIs(t *testing.T) {
 
 // Records of decisions have one time zone, whatever the machine's.
 func TestTheTimeOfARecordIsInUTC(t *testing.T) {
-	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
+	s := newFixture(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
 	s.clock = clocktesting.NewFakePassiveClock(now.Add(999 * time.Millisecond).In(time.FixedZone("east", 3600)))
 	if _, err := s.reconcile(t); err != nil || len(s.writes) != 1 {
 		t.Fatalf("error %v, writes %v", err, s.writes)
@@ -243,7 +243,7 @@ func TestTheTimeOfARecordIsInUTC(t *testing.T) {
 
 func TestDeletionIsBoundToTheUID(t *testing.T) {
 	pod := bothEnded().stopped(succeeded, now).phase(succeeded).uid("uid-7")
-	s := newStage(t, ordinary, pod.Pod)
+	s := newFixture(t, ordinary, pod.Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
@@ -251,13 +251,13 @@ func TestDeletionIsBoundToTheUID(t *testing.T) {
 	if diff := cmp.Diff(want, s.writes, cmp.AllowUnexported(write{})); diff != "" {
 		t.Errorf("writes (-want +got):\n%s", diff)
 	}
-	if len(s.told.Events) > 0 {
+	if len(s.events.Events) > 0 {
 		t.Errorf("a second event for one reaped pod: %s", s.nextEvent())
 	}
 }
 
 func TestADeletionWithoutAStopHasAnEvent(t *testing.T) {
-	s := newStage(t, ordinary, bothEnded().phase(succeeded).Pod)
+	s := newFixture(t, ordinary, bothEnded().phase(succeeded).Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
@@ -274,16 +274,16 @@ func TestNothingIsWrittenAndToldOfAPodThatIsNotDue(t *testing.T) {
 		"main runs":       {aPod().Pod},
 		"the pod is gone": nil,
 	} {
-		s := newStage(t, ordinary, pods...)
+		s := newFixture(t, ordinary, pods...)
 		result, err := s.reconcile(t)
-		if err != nil || result != (reconcile.Result{}) || len(s.writes) > 0 || len(s.told.Events) > 0 {
-			t.Errorf("%s: result %v, error %v, writes %v, %d events", sentence, result, err, s.writes, len(s.told.Events))
+		if err != nil || result != (reconcile.Result{}) || len(s.writes) > 0 || len(s.events.Events) > 0 {
+			t.Errorf("%s: result %v, error %v, writes %v, %d events", sentence, result, err, s.writes, len(s.events.Events))
 		}
 	}
 }
 
 func TestReconcileComesBackAtTheDeadline(t *testing.T) {
-	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").stopped(succeeded, now).Pod)
+	s := newFixture(t, ordinary, aPod().exited("main", 0, "Completed").stopped(succeeded, now).Pod)
 	result, err := s.reconcile(t)
 	if want := 30*time.Second + reportSlack; err != nil || result.RequeueAfter != want {
 		t.Errorf("result %v, error %v, want to come back after %s", result, err, want)
@@ -293,7 +293,7 @@ func TestReconcileComesBackAtTheDeadline(t *testing.T) {
 // A clock that is a day behind makes a short delay a long one, until it is set.
 func TestReconcileLooksAgainInCaseTheClockIsSet(t *testing.T) {
 	pod := aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s").due(succeeded, now)
-	s := newStage(t, ordinary, pod.Pod)
+	s := newFixture(t, ordinary, pod.Pod)
 	clock := clocktesting.NewFakePassiveClock(now.Add(-24 * time.Hour))
 	s.clock = clock
 	if result, err := s.reconcile(t); err != nil || result.RequeueAfter != lookAgain || len(s.writes) > 0 {
@@ -318,7 +318,7 @@ func TestRefusedWrites(t *testing.T) {
 		"anything else is tried again":             {refusal: errRefused, failed: 1},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
+			s := newFixture(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
 			s.refusal = c.refusal
 			_, err := s.reconcile(t)
 			if (err != nil) != (c.failed > 0) {
@@ -327,8 +327,8 @@ func TestRefusedWrites(t *testing.T) {
 			if got := testutil.ToFloat64(s.report.metrics.failed.WithLabelValues("Stop")); got != c.failed {
 				t.Errorf("%v failed writes counted, want %v", got, c.failed)
 			}
-			if got := testutil.ToFloat64(s.report.metrics.stopped.WithLabelValues("Succeeded")); got != 0 || len(s.told.Events) > 0 {
-				t.Errorf("a stop that did not happen was reported: %v, %d events", got, len(s.told.Events))
+			if got := testutil.ToFloat64(s.report.metrics.stopped.WithLabelValues("Succeeded")); got != 0 || len(s.events.Events) > 0 {
+				t.Errorf("a stop that did not happen was reported: %v, %d events", got, len(s.events.Events))
 			}
 		})
 	}
@@ -336,7 +336,7 @@ func TestRefusedWrites(t *testing.T) {
 
 // Who reads the pod's events can do something about a quota that refuses its stop.
 func TestARefusedStopIsToldOnce(t *testing.T) {
-	s := newStage(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
+	s := newFixture(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
 	s.refusal = apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New("exceeded quota: small"))
 	for range 2 {
 		if _, err := s.reconcile(t); err == nil {
@@ -376,8 +376,8 @@ func TestActionsAreCountedAndTold(t *testing.T) {
 	} {
 		for outcome, refusal := range map[string]error{"done": nil, "refused": errRefused} {
 			t.Run(sentence+", "+outcome, func(t *testing.T) {
-				s := newStage(t, c.rules, c.pod.Pod)
-				s.refusal, s.told.Verbose = refusal, true
+				s := newFixture(t, c.rules, c.pod.Pod)
+				s.refusal, s.events.Verbose = refusal, true
 				if _, err := s.reconcile(t); !errors.Is(err, refusal) {
 					t.Fatal(err)
 				}
@@ -415,7 +415,7 @@ func (l *listener) Eventf(regarding, related runtime.Object, _, _, _, _ string, 
 
 func TestEventsAreToldOfTheOwnerToo(t *testing.T) {
 	pod := aPod().exited("main", 0, "Completed").ownedBy("Job", "nightly")
-	s := newStage(t, ordinary, pod.Pod)
+	s := newFixture(t, ordinary, pod.Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
@@ -429,7 +429,7 @@ func TestEventsAreToldOfTheOwnerToo(t *testing.T) {
 
 	var l listener
 	s.report.events = &l
-	s.report.tell(pod.Pod, corev1.EventTypeNormal, "R", "A", "note")
+	s.report.emit(pod.Pod, corev1.EventTypeNormal, "R", "A", "note")
 	want := []about{
 		{pod.Pod, nil},
 		{&corev1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: "jobs", Name: "nightly", UID: "uid-owner"}, pod.Pod},
@@ -440,7 +440,7 @@ func TestEventsAreToldOfTheOwnerToo(t *testing.T) {
 }
 
 // change makes the pod that the reconciler sees another one; nil deletes it.
-func (s *stage) change(t *testing.T, pod *corev1.Pod) {
+func (s *fixture) change(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	objects := []client.Object{}
 	if pod != nil {
@@ -452,7 +452,7 @@ func (s *stage) change(t *testing.T, pod *corev1.Pod) {
 // However many pods an owner has, it gets no more than a handful of events. The pods
 // have their own, and other owners theirs.
 func TestEventsOfOneOwnerAreBounded(t *testing.T) {
-	s := newStage(t, ordinary)
+	s := newFixture(t, ordinary)
 	var l listener
 	s.report.events = &l
 	count := func(kind string) (n int) {
@@ -465,14 +465,14 @@ func TestEventsOfOneOwnerAreBounded(t *testing.T) {
 	}
 	owned := aPod().ownedBy("Job", "nightly")
 	for range 3 * ownerEvents {
-		s.report.tell(owned.Pod, corev1.EventTypeNormal, "R", "A", "note")
+		s.report.emit(owned.Pod, corev1.EventTypeNormal, "R", "A", "note")
 	}
 	if pods, owners := count("Pod"), count("Job"); pods != 3*ownerEvents || owners < ownerEvents || owners > ownerEvents+5 {
 		t.Errorf("%d events about pods and %d about their owner", pods, owners)
 	}
 	before := count("Job")
 	other := aPod().controlledBy(metav1.OwnerReference{Kind: "Job", Name: "other", UID: "another"})
-	s.report.tell(other.Pod, corev1.EventTypeNormal, "R", "A", "note")
+	s.report.emit(other.Pod, corev1.EventTypeNormal, "R", "A", "note")
 	if count("Job") != before+1 {
 		t.Error("another owner is not told")
 	}
@@ -480,7 +480,7 @@ func TestEventsOfOneOwnerAreBounded(t *testing.T) {
 
 func TestAWarningIsToldOnceForAsLongAsItsCauseLasts(t *testing.T) {
 	bad := func() podBuilder { return aPod().annotated(completionKey, "Some") }
-	s := newStage(t, ordinary)
+	s := newFixture(t, ordinary)
 	for _, step := range []struct {
 		sentence string
 		pod      *corev1.Pod
@@ -499,11 +499,11 @@ func TestAWarningIsToldOnceForAsLongAsItsCauseLasts(t *testing.T) {
 		if _, err := s.reconcile(t); err != nil {
 			t.Fatal(err)
 		}
-		if got := len(s.told.Events); got != step.told {
+		if got := len(s.events.Events); got != step.told {
 			t.Errorf("%s: told %d times, want %d", step.sentence, got, step.told)
 		}
-		for len(s.told.Events) > 0 {
-			if event := <-s.told.Events; !strings.HasPrefix(event, "Warning InvalidPolicy ") {
+		for len(s.events.Events) > 0 {
+			if event := <-s.events.Events; !strings.HasPrefix(event, "Warning InvalidPolicy ") {
 				t.Errorf("%s: got event %s", step.sentence, event)
 			}
 		}
@@ -511,20 +511,20 @@ func TestAWarningIsToldOnceForAsLongAsItsCauseLasts(t *testing.T) {
 }
 
 func TestAChangedLabelIsToldOnce(t *testing.T) {
-	s := newStage(t, ordinary)
+	s := newFixture(t, ordinary)
 	for range 2 {
 		s.change(t, aPod().labelled("proxy").Pod)
 		if _, err := s.reconcile(t); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if event := s.nextEvent(); !strings.HasPrefix(event, "Warning LabelChanged ") || len(s.told.Events) > 0 || len(s.writes) > 0 {
-		t.Errorf("got event %s and %d more, writes %v", event, len(s.told.Events), s.writes)
+	if event := s.nextEvent(); !strings.HasPrefix(event, "Warning LabelChanged ") || len(s.events.Events) > 0 || len(s.writes) > 0 {
+		t.Errorf("got event %s and %d more, writes %v", event, len(s.events.Events), s.writes)
 	}
 }
 
 func TestOverduePodsAreCounted(t *testing.T) {
-	s := newStage(t, ordinary, aPod().stopped(succeeded, now.Add(-time.Hour)).Pod)
+	s := newFixture(t, ordinary, aPod().stopped(succeeded, now.Add(-time.Hour)).Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
@@ -537,7 +537,7 @@ func TestOverduePodsAreCounted(t *testing.T) {
 }
 
 func TestUntrackedPodsAreCounted(t *testing.T) {
-	s := newStage(t, ordinary, aPod().untracked().Pod)
+	s := newFixture(t, ordinary, aPod().untracked().Pod)
 	if _, err := s.reconcile(t); err != nil {
 		t.Fatal(err)
 	}
@@ -555,13 +555,13 @@ func TestALongNoteFitsIntoAnEvent(t *testing.T) {
 	if len(note) > allowed || !utf8.ValidString(note) || !strings.HasSuffix(note, "é...") {
 		t.Errorf("%d bytes, ends with %q", len(note), note[len(note)-5:])
 	}
-	s := newStage(t, ordinary)
+	s := newFixture(t, ordinary)
 	for given, want := range map[string]string{ // about the pod, and about its owner
 		"100%":                         "100%|Pod nightly-x7k2p: 100%",
 		strings.Repeat("x", allowed):   strings.Repeat("x", allowed) + "|Pod nightly-x7k2p: " + strings.Repeat("x", allowed-22) + "...",
 		strings.Repeat("x", allowed+1): strings.Repeat("x", allowed-3) + "...|Pod nightly-x7k2p: " + strings.Repeat("x", allowed-22) + "...",
 	} {
-		s.report.tell(aPod().ownedBy("Job", "nightly").Pod, "Normal", "R", "A", given)
+		s.report.emit(aPod().ownedBy("Job", "nightly").Pod, "Normal", "R", "A", given)
 		got := strings.TrimPrefix(s.nextEvent(), "Normal R ") + "|" + strings.TrimPrefix(s.nextEvent(), "Normal R ")
 		if got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
-	"github.com/essential-containers/essential-containers/internal/reference"
+	"github.com/essential-containers/essential-containers/api"
+	"github.com/essential-containers/essential-containers/test/reference"
 )
 
 func TestReferenceListsTheMetrics(t *testing.T) {
@@ -24,7 +24,7 @@ func TestReferenceListsTheMetrics(t *testing.T) {
 
 // Reasons are constants whose names end so.
 func TestReferenceListsTheEvents(t *testing.T) {
-	want := []string{essential.FailedReason}
+	want := []string{api.FailedReason}
 	file, err := parser.ParseFile(token.NewFileSet(), "report.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)

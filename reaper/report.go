@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -43,7 +44,7 @@ const (
 // maxNote is what the API allows for an event's note.
 const maxNote = 1024
 
-var untracked = Warning{untrackedReason, "The label " + essential.Label + " has no effect: when the pod was created, it had no label yet " +
+var untracked = Warning{untrackedReason, "The label " + api.Label + " has no effect: when the pod was created, it had no label yet " +
 	"(another webhook may have added it), its namespace had not opted in, or no webhook answered. " +
 	"Create it again, or let the reaper adopt such pods (--adopt)"}
 
@@ -56,13 +57,13 @@ func invalidPolicy(errs field.ErrorList) Warning {
 }
 
 func labelChanged(tracked string) Warning {
-	return Warning{labelChangedReason, "The change of the label " + essential.Label + " has no effect: the essential containers of this pod remain " + tracked +
+	return Warning{labelChangedReason, "The change of the label " + api.Label + " has no effect: the essential containers of this pod remain " + tracked +
 		". Create the pod again with the other label, or remove the label to opt the pod out"}
 }
 
 func failureIgnored(outcome essential.Outcome) Warning {
-	return Warning{essential.FailedReason, fmt.Sprintf("%s and is not restarted; the pod's other containers keep running (%s: %s)",
-		outcome.Because, essential.OnFailureAnnotation, essential.OnFailureIgnore)}
+	return Warning{api.FailedReason, fmt.Sprintf("%s and is not restarted; the pod's other containers keep running (%s: %s)",
+		outcome.Because, api.OnFailureAnnotation, api.OnFailureIgnore)}
 }
 
 var overdue = Warning{overdueReason, "The pod was stopped, but has not ended after its grace period. " +
@@ -93,8 +94,8 @@ const (
 	maxOwners       = 4096
 )
 
-// mayTell reports whether there may be one more event about the owner.
-func (r *reporter) mayTell(owner types.UID) bool {
+// mayEmit reports whether one more event about the owner is allowed.
+func (r *reporter) mayEmit(owner types.UID) bool {
 	limit, ok := r.owners.Get(owner)
 	if !ok {
 		limit = rate.NewLimiter(rate.Every(ownerEventEvery), ownerEvents)
@@ -109,45 +110,45 @@ func (r *reporter) done(ctx context.Context, pod *corev1.Pod, d Decision) {
 	switch d.Action {
 	case Adopt:
 		r.metrics.adopted.Inc()
-		r.tell(pod, corev1.EventTypeNormal, adoptedReason, trackingAction,
+		r.emit(pod, corev1.EventTypeNormal, adoptedReason, trackingAction,
 			"The pod missed admission and is tracked from now on: "+d.Tracked)
 		logger.Info("Adopted pod", "tracked", d.Tracked)
 	case Delay:
-		r.tell(pod, eventType(d.Phase), delayedReason, stoppingAction,
+		r.emit(pod, eventType(d.Phase), delayedReason, stoppingAction,
 			fmt.Sprintf("%s; stopping the pod's other containers in %s%s", d.Because, d.Delay, whyDelayed(d)))
 		logger.Info("Delayed the stop of a pod", "because", d.Because, "delay", d.Delay.String())
 	case Stop:
 		r.metrics.stopped.WithLabelValues(string(d.Phase)).Inc()
-		r.tell(pod, eventType(d.Phase), reasonOf(d.Phase), stoppingAction,
+		r.emit(pod, eventType(d.Phase), reasonOf(d.Phase), stoppingAction,
 			d.Because+"; stopping the pod's other containers, "+afterStop(d))
 		logger.Info("Stopped pod", "because", d.Because, "phase", d.Phase)
 	case Delete:
 		r.metrics.deleted.Inc()
 		if d.Because != "" { // no stop, so no event yet
-			r.tell(pod, eventType(d.Phase), reasonOf(d.Phase), deletingAction, d.Because+"; deleting the pod")
+			r.emit(pod, eventType(d.Phase), reasonOf(d.Phase), deletingAction, d.Because+"; deleting the pod")
 		}
 		logger.Info("Deleted pod", "because", d.Because)
 	}
 	r.warn(ctx, pod, d.Warning)
 }
 
-// warn tells a warning once, for as long as its cause lasts.
+// warn emits a warning once, for as long as its cause lasts.
 func (r *reporter) warn(ctx context.Context, pod *corev1.Pod, w Warning) {
 	key := client.ObjectKeyFromObject(pod)
 	switch {
 	case w == (Warning{}):
 		r.notices.forget(key)
-	case r.notices.first(key, pod.UID, w):
-		r.tell(pod, corev1.EventTypeWarning, w.Reason, waitingAction, w.Note)
+	case r.notices.isNew(key, pod.UID, w):
+		r.emit(pod, corev1.EventTypeWarning, w.Reason, waitingAction, w.Note)
 		log.FromContext(ctx).Info("Warned about pod", "reason", w.Reason, "note", w.Note)
 	}
 }
 
-// tell writes an event about the pod, and one about its controlling owner: the
-// pod may be gone when somebody looks.
-func (r *reporter) tell(pod *corev1.Pod, eventType, reason, action, note string) {
+// emit writes an event about the pod, and one about its controlling owner, which
+// usually outlives the pod.
+func (r *reporter) emit(pod *corev1.Pod, eventType, reason, action, note string) {
 	r.events.Eventf(pod, nil, eventType, reason, action, "%s", shorten(note))
-	if owner := metav1.GetControllerOf(pod); owner != nil && r.mayTell(owner.UID) {
+	if owner := metav1.GetControllerOf(pod); owner != nil && r.mayEmit(owner.UID) {
 		about := &corev1.ObjectReference{
 			APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: pod.Namespace, Name: owner.Name, UID: owner.UID,
 		}
@@ -173,7 +174,7 @@ func eventType(phase corev1.PodPhase) string {
 
 func reasonOf(phase corev1.PodPhase) string {
 	if phase == corev1.PodFailed {
-		return essential.FailedReason
+		return api.FailedReason
 	}
 	return completedReason
 }

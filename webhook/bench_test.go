@@ -11,7 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/manifest"
 )
 
 // BenchmarkAdmit measures one review: the handler alone, with a Job's pod and, in
@@ -27,9 +29,9 @@ func BenchmarkAdmit(b *testing.B) {
 		for len(names) <= sidecars {
 			names = append(names, fmt.Sprintf("sidecar-%d", len(names)))
 		}
-		for _, mode := range []essential.Mode{essential.ModeReap, essential.ModeNative} {
-			pod := aPod(names...).label("main").annotated(essential.ModeAnnotation, string(mode))
-			pod.spec["restartPolicy"] = "Never"
+		for _, mode := range []api.Mode{api.ModeReap, api.ModeNative} {
+			pod := manifest.Pod(names...).Label("main").Annotate(api.ModeAnnotation, string(mode))
+			pod.Spec["restartPolicy"] = "Never"
 			body := aReview(pod).body()
 			b.Run(fmt.Sprintf("%s-%d", mode, sidecars), func(b *testing.B) { benchmarkHandler(b, admission, body) })
 		}

@@ -6,7 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/essential-containers/essential-containers/internal/reference"
+	"github.com/essential-containers/essential-containers/internal/command"
+	"github.com/essential-containers/essential-containers/test/reference"
 )
 
 func TestCommand(t *testing.T) {
@@ -18,13 +19,12 @@ func TestCommand(t *testing.T) {
 	}{
 		"help describes the command and its flags": {
 			args: []string{"-h"},
-			prints: []string{"Webhook checks the essential-containers label and policies of pods", "-bind-address address\n", "(default \":9443\")",
-				"-cert-dir directory\n", "-zap-log-level", "-version"},
+			prints: []string{"Webhook checks the essential-containers label and policies of pods", "--bind-address address ", "(default \":9443\")",
+				"--cert-dir directory ", "--zap-log-level", "--pprof-addr"},
 		},
-		"the version":               {args: []string{"--version"}, prints: []string{"v1.2.3\n"}},
-		"an unknown flag":           {args: []string{"--nope"}, fails: "flag provided but not defined: -nope"},
-		"a positional argument":     {args: []string{"--version", "now"}, fails: `unexpected argument "now"`},
-		"a value of the wrong type": {args: []string{"--shutdown-delay=5"}, fails: `invalid value "5" for flag -shutdown-delay`},
+		"an unknown flag":           {args: []string{"--nope"}, fails: "unknown flag: --nope"},
+		"a positional argument":     {args: []string{"now"}, fails: `unknown command "now"`},
+		"a value of the wrong type": {args: []string{"--shutdown-delay=5"}, fails: `invalid argument "5" for "--shutdown-delay"`},
 		"a value that is not valid": {args: []string{"--cert-dir="}, fails: "invalid --cert-dir"},
 		"a wrong log level":         {args: []string{"--zap-log-level=loud"}, fails: "zap-log-level"},
 		"serving until told to end": {args: []string{
@@ -35,7 +35,10 @@ func TestCommand(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			var stdout strings.Builder
-			err := Command("v1.2.3").Execute(ctx, tt.args, &stdout)
+			webhook := command.Root("v1.2.3", Command())
+			webhook.SetArgs(append([]string{"webhook"}, tt.args...))
+			webhook.SetOut(&stdout)
+			err := webhook.ExecuteContext(ctx)
 			switch {
 			case tt.fails == "" && err != nil:
 				t.Errorf("failed: %v", err)
@@ -56,6 +59,6 @@ func TestCommand(t *testing.T) {
 
 func TestReferenceListsTheFlags(t *testing.T) {
 	flags := flag.NewFlagSet("webhook", flag.ContinueOnError)
-	Command("v1.2.3").Bind(flags)
+	new(Options).BindFlags(flags)
 	reference.Table(t, "### `webhook`", reference.Flags(flags))
 }

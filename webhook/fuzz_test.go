@@ -19,6 +19,7 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/json"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -29,12 +30,20 @@ func FuzzAdmit(f *testing.F) {
 	reap := NewHandlers(prometheus.NewRegistry(), essential.DefaultPolicies())[PodsPath]
 	prefersNative := NewHandlers(prometheus.NewRegistry(), nativeByDefault())[PodsPath]
 	f.Fuzz(func(t *testing.T, body []byte) {
-		checkPatch(t, reap, body, essential.ModeReap)
-		checkPatch(t, prefersNative, body, essential.ModeNative)
+		checkPatch(t, reap, body, api.ModeReap)
+		checkPatch(t, prefersNative, body, api.ModeNative)
 	})
 }
 
-func checkPatch(t *testing.T, handler http.Handler, body []byte, mode essential.Mode) {
+// annotationPaths are what a patch may touch in every pod.
+var annotationPaths = []string{
+	"/metadata/annotations",
+	"/metadata/annotations/essential-containers~1tracked",
+	"/metadata/annotations/essential-containers~1due",
+	"/metadata/annotations/essential-containers~1stopped",
+}
+
+func checkPatch(t *testing.T, handler http.Handler, body []byte, mode api.Mode) {
 	t.Helper()
 	asked, response := askForFuzzing(t, handler, body)
 	if response == nil || response.Patch == nil {
@@ -44,16 +53,16 @@ func checkPatch(t *testing.T, handler http.Handler, body []byte, mode essential.
 	if err := utiljson.Unmarshal(response.Patch, &operations); err != nil {
 		t.Fatal(err)
 	}
-	if own, ok := asked.Object.Metadata.Annotations[essential.ModeAnnotation]; ok {
-		mode = essential.Mode(own)
+	if own, ok := asked.Object.Metadata.Annotations[api.ModeAnnotation]; ok {
+		mode = api.Mode(own)
 	}
 	left := len(asked.Object.Spec.Containers)
 	for _, operation := range operations {
 		switch path := operation.Path; {
-		case mode == essential.ModeNative && strings.HasPrefix(path, "/spec/initContainers") && operation.Operation == "add":
-		case mode == essential.ModeNative && strings.HasPrefix(path, "/spec/containers/") && operation.Operation == "remove":
+		case mode == api.ModeNative && strings.HasPrefix(path, "/spec/initContainers") && operation.Operation == "add":
+		case mode == api.ModeNative && strings.HasPrefix(path, "/spec/containers/") && operation.Operation == "remove":
 			left--
-		case !slices.Contains([]string{"/metadata/annotations", trackedPath, duePath, stoppedPath}, path):
+		case !slices.Contains(annotationPaths, path):
 			t.Errorf("patch touches %s", path)
 		case path == "/metadata/annotations" && asked.Object.Metadata.Annotations != nil:
 			t.Error("patch replaces the annotations")
@@ -122,7 +131,7 @@ func FuzzValidateWorkload(f *testing.F) {
 		if template == nil || asked.Operation != admissionv1.Create || asked.SubResource != "" || asked.OldObject != nil {
 			return
 		}
-		if template.Annotations[essential.ModeAnnotation] == string(essential.ModeNative) {
+		if template.Annotations[api.ModeAnnotation] == string(api.ModeNative) {
 			return // its obstacles have tests of their own
 		}
 		if want := acceptable(template); response.Allowed != want {
@@ -203,7 +212,7 @@ func typedTemplate(body []byte) *corev1.PodTemplateSpec {
 }
 
 func acceptable(template *corev1.PodTemplateSpec) bool {
-	label, labelled := template.Labels[essential.Label]
+	label, labelled := template.Labels[api.Label]
 	if _, mirror := template.Annotations[corev1.MirrorPodAnnotationKey]; mirror || !labelled {
 		return true
 	}
@@ -214,12 +223,12 @@ func acceptable(template *corev1.PodTemplateSpec) bool {
 	for _, c := range template.Spec.InitContainers {
 		containers.Init = append(containers.Init, c.Name)
 	}
-	names, errs := essential.Names(nil, label, containers)
+	names, errs := essential.ParseLabel(nil, label, containers)
 	_, wrong := essential.DefaultPolicies().Override(nil, template.Annotations)
 	restartsForever := func(c corev1.Container) bool {
 		resized := slices.ContainsFunc(c.ResizePolicy, func(p corev1.ContainerResizePolicy) bool { return p.RestartPolicy == corev1.RestartContainer })
-		ruled := essential.RestartsByRule(c.RestartPolicy, c.RestartPolicyRules, 0)
-		restarted := essential.Restarts(template.Spec.RestartPolicy, c.RestartPolicy, nil, 0)
+		ruled := essential.IsRestartedByRule(c.RestartPolicy, c.RestartPolicyRules, 0)
+		restarted := essential.IsRestarted(template.Spec.RestartPolicy, c.RestartPolicy, nil, 0)
 		return slices.Contains(names, c.Name) && (ruled || restarted && (c.LivenessProbe != nil || c.StartupProbe != nil || resized))
 	}
 	return len(errs)+len(wrong) == 0 && !slices.ContainsFunc(template.Spec.Containers, restartsForever)

@@ -1,9 +1,6 @@
-// Package webhook answers admission reviews. One webhook mutates pods at creation:
-// it checks that the label names containers that exist and that the policy
-// annotations can be read, rejects the pod if not, and adds the tracking annotation.
-// One mutates the status of a tracked pod that fails: it decides the pod's phase.
-// One validates workloads by the rules for pods, applied to their pod template.
-// None calls an API or keeps state.
+// Package webhook answers admission reviews over HTTPS, by the rules of package
+// admission. One webhook mutates pods at creation, one mutates the status of tracked
+// pods that fail, one validates workloads. None calls an API or keeps state.
 package webhook
 
 import (
@@ -16,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 
+	"github.com/essential-containers/essential-containers/internal/admission"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -33,45 +31,49 @@ const maxText = 1024
 // endpoint is what is reviewed on one path, and how.
 type endpoint struct {
 	resource    string                  // value of the metrics' label
-	kinds       []kind                  // all others are refused
+	kinds       []admission.Kind        // all others are refused
 	objects     int64                   // in a review: the old one too, or not
 	subResource string                  // in which there is something to decide
 	operations  []admissionv1.Operation // likewise
-	decide      func(*request, essential.Policies) answer
-	untouched   outcome   // the result of admitting an object as it is
-	results     []outcome // every one
+	decide      func(*request, essential.Policies) admission.Answer
+	asItIs      admission.Result   // the result of admitting an object as it is
+	results     []admission.Result // every one
 }
 
 var endpoints = map[string]*endpoint{
 	PodsPath: {
 		resource:   "pods",
-		kinds:      podKinds,
+		kinds:      admission.PodKinds,
 		objects:    1,
 		operations: []admissionv1.Operation{admissionv1.Create},
-		decide:     func(r *request, defaults essential.Policies) answer { return mutate(r.Object, defaults) },
-		untouched:  untracked,
-		results:    []outcome{tracked, native, fallback, untracked, denied, malformed, failed},
+		decide: func(r *request, defaults essential.Policies) admission.Answer {
+			return admission.Pod(r.Object, defaults)
+		},
+		asItIs:  untracked,
+		results: []admission.Result{admission.Tracked, admission.Native, admission.Fallback, untracked, denied, malformed, failed},
 	},
 	StatusesPath: {
 		resource:    "pods/status",
-		kinds:       podKinds,
+		kinds:       admission.PodKinds,
 		objects:     2,
 		subResource: "status",
 		operations:  []admissionv1.Operation{admissionv1.Update},
-		decide:      decideStatus,
-		untouched:   unchanged,
-		results:     []outcome{succeeded, explained, kept, unchanged, denied, malformed, failed},
+		decide: func(r *request, defaults essential.Policies) admission.Answer {
+			return admission.Status(r.Object, r.OldObject, r.UserInfo.Groups, defaults)
+		},
+		asItIs:  unchanged,
+		results: []admission.Result{admission.Succeeded, admission.Explained, admission.Kept, unchanged, denied, malformed, failed},
 	},
 	WorkloadsPath: {
 		resource:   "workloads",
-		kinds:      workloadKinds,
+		kinds:      admission.WorkloadKinds,
 		objects:    2,
 		operations: []admissionv1.Operation{admissionv1.Create, admissionv1.Update},
-		decide: func(r *request, defaults essential.Policies) answer {
-			return validate(r.kind, r.Object, r.OldObject, defaults)
+		decide: func(r *request, defaults essential.Policies) admission.Answer {
+			return admission.Workload(r.kind, r.Object, r.OldObject, defaults)
 		},
-		untouched: allowed,
-		results:   []outcome{allowed, denied, malformed, failed},
+		asItIs:  allowed,
+		results: []admission.Result{allowed, denied, malformed, failed},
 	},
 }
 
@@ -116,7 +118,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	result = h.admit(w, r)
 }
 
-func (h *handler) admit(w http.ResponseWriter, r *http.Request) outcome {
+func (h *handler) admit(w http.ResponseWriter, r *http.Request) admission.Result {
 	request, refused, release := h.readRequest(w, r)
 	defer release()
 	if refused != nil {
@@ -128,13 +130,13 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request) outcome {
 		}
 		return malformed
 	}
-	result, v := h.untouched, answer{}
+	result, answer := h.asItIs, admission.Answer{}
 	if request.kind != nil {
-		v = h.decide(request, h.defaults)
-		result = h.outcome(&v)
-		log(r, request, result, &v)
+		answer = h.decide(request, h.defaults)
+		result = h.result(&answer)
+		log(r, request, result, &answer)
 	}
-	body, err := v.encode(request.UID)
+	body, err := encode(&answer, request.UID)
 	if err != nil {
 		h.fail(w, r, err)
 		return failed
@@ -146,19 +148,19 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request) outcome {
 	return result
 }
 
-func (e *endpoint) outcome(v *answer) outcome {
+func (e *endpoint) result(answer *admission.Answer) admission.Result {
 	switch {
-	case len(v.denial) > 0:
+	case len(answer.Denial) > 0:
 		return denied
-	case v.result != "":
-		return v.result
+	case answer.Result != "":
+		return answer.Result
 	}
-	return e.untouched
+	return e.asItIs
 }
 
 // log tells a denial, and at verbosity 1 every decision. Nobody has validated
 // the names yet either.
-func log(r *http.Request, request *request, result outcome, v *answer) {
+func log(r *http.Request, request *request, result admission.Result, answer *admission.Answer) {
 	logger := logr.FromContextOrDiscard(r.Context())
 	if result != denied {
 		logger = logger.V(1)
@@ -169,9 +171,9 @@ func log(r *http.Request, request *request, result outcome, v *answer) {
 	logger = logger.WithValues("resource", request.Resource.Resource, "namespace", shorten(request.Namespace),
 		"name", shorten(request.Name), "generateName", shorten(request.Object.Metadata.GenerateName))
 	if result == denied {
-		logger.Info("Denied an object", "reason", shorten(v.denial[0].Error()), "errors", len(v.denial))
+		logger.Info("Denied an object", "reason", shorten(answer.Denial[0].Error()), "errors", len(answer.Denial))
 	} else {
-		logger.Info("Admitted an object", "result", result, "warnings", v.warnings)
+		logger.Info("Admitted an object", "result", result, "warnings", answer.Warnings)
 	}
 }
 

@@ -13,13 +13,15 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/manifest"
 )
 
 func TestHandlerAnswers(t *testing.T) {
 	patchType := admissionv1.PatchTypeJSONPatch
-	right := aPod("main", "proxy").label("main")
-	wrong := aPod("main", "proxy").label("mian").annotated(essential.TrackedAnnotation, "x")
+	right := labelled()
+	wrong := manifest.Pod("main", "proxy").Label("mian").Annotate(api.TrackedAnnotation, "x")
 	scale := metav1.GroupVersionKind{Group: "autoscaling", Version: "v1", Kind: "Scale"}
 	for name, tt := range map[string]struct {
 		path   string // default PodsPath
@@ -28,18 +30,18 @@ func TestHandlerAnswers(t *testing.T) {
 		counts string
 	}{
 		"a right label is tracked": {
-			review: aReview(aPod("main", "proxy").label("main").annotate(map[string]string{})),
+			review: aReview(labelled().Annotations(map[string]string{})),
 			want: admissionv1.AdmissionResponse{Allowed: true, PatchType: &patchType,
 				Patch: []byte(`[{"op":"add","path":"/metadata/annotations/essential-containers~1tracked","value":"main"}]`)},
 			counts: "pods tracked",
 		},
 		"a pod that has been through already gets no patch": {
-			review: aReview(aPod("main", "proxy").label("main").annotated(essential.TrackedAnnotation, "main")),
+			review: aReview(labelled().Annotate(api.TrackedAnnotation, "main")),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "pods tracked",
 		},
 		"a warning": {
-			review: aReview(aPod("main").label("main").annotated(essential.TrackedAnnotation, "main")),
+			review: aReview(manifest.Pod("main").Label("main").Annotate(api.TrackedAnnotation, "main")),
 			want: admissionv1.AdmissionResponse{Allowed: true,
 				Warnings: []string{`metadata.labels[essential-containers]: "main" is the pod's only container: there is nothing to stop when it completes, unless another webhook adds a sidecar`}},
 			counts: "pods tracked",
@@ -51,25 +53,25 @@ func TestHandlerAnswers(t *testing.T) {
 			counts: "pods denied",
 		},
 		"several wrong names are denied in one message": {
-			review: aReview(aPod("main").label("a_b")),
+			review: aReview(manifest.Pod("main").Label("a_b")),
 			want: rejected(`[metadata.labels[essential-containers]: Invalid value: "a": no such container; the pod has "main", ` +
 				`metadata.labels[essential-containers]: Invalid value: "b": no such container; the pod has "main"]`),
 			counts: "pods denied",
 		},
 		"a pod with no containers is denied": {
-			review: aReview(aPod().label("main")),
+			review: aReview(manifest.Pod().Label("main")),
 			want:   rejected(`metadata.labels[essential-containers]: Invalid value: "main": no such container; the pod has no containers`),
 			counts: "pods denied",
 		},
 		"a wrong policy is denied, and the warnings come with it": {
-			review: aReview(aPod("main", "proxy").label("main").
-				annotated(essential.RetentionAnnotation, "1w").annotated("essential-containers/retantion", "1h")),
+			review: aReview(labelled().
+				Annotate(api.RetentionAnnotation, "1w").Annotate("essential-containers/retantion", "1h")),
 			want: rejected(`metadata.annotations[essential-containers/retention]: Invalid value: "1w": must be a duration such as 90s, 1h30m or 2d, or Forever`,
 				`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`),
 			counts: "pods denied",
 		},
 		"a pod without the label is left alone": {
-			review: aReview(aPod("main", "proxy")),
+			review: aReview(manifest.Pod("main", "proxy")),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "pods untracked",
 		},
@@ -100,48 +102,48 @@ func TestHandlerAnswers(t *testing.T) {
 			counts: "pods untracked",
 		},
 		"a right template gets no patch": {
-			path: WorkloadsPath, review: aJob.creation(right),
+			path: WorkloadsPath, review: creation(manifest.Job, right),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "workloads allowed",
 		},
 		"a wrong name in a template is denied": {
-			path: WorkloadsPath, review: aCronJob.creation(aPod("main", "proxy").label("mian")),
+			path: WorkloadsPath, review: creation(manifest.CronJob, manifest.Pod("main", "proxy").Label("mian")),
 			want: rejected(`spec.jobTemplate.spec.template.metadata.labels[essential-containers]: Invalid value: "mian": ` +
 				`no such container; the pod has "main", "proxy"; did you mean "main"?`),
 			counts: "workloads denied",
 		},
 		"a wrong name in an update is denied": {
-			path: WorkloadsPath, review: aJob.update(right, aPod("main", "proxy").label("main_x")),
+			path: WorkloadsPath, review: update(manifest.Job, right, manifest.Pod("main", "proxy").Label("main_x")),
 			want:   rejected(`spec.template.metadata.labels[essential-containers]: Invalid value: "x": no such container; the pod has "main", "proxy"`),
 			counts: "workloads denied",
 		},
 		"a right update is admitted": {
-			path: WorkloadsPath, review: aJob.update(wrong, right),
+			path: WorkloadsPath, review: update(manifest.Job, wrong, right),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "workloads allowed",
 		},
 		"the deletion of a workload is left alone": {
-			path: WorkloadsPath, review: aJob.update(wrong, wrong).with("operation", "DELETE").with("object", nil),
+			path: WorkloadsPath, review: update(manifest.Job, wrong, wrong).with("operation", "DELETE").with("object", nil),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "workloads allowed",
 		},
 		"the deletion of a wrong workload is left alone even if its object is sent": {
-			path: WorkloadsPath, review: aJob.creation(wrong).with("operation", "DELETE"),
+			path: WorkloadsPath, review: creation(manifest.Job, wrong).with("operation", "DELETE"),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "workloads allowed",
 		},
 		"a connection to a workload is left alone": {
-			path: WorkloadsPath, review: aJob.creation(wrong).with("operation", "CONNECT").with("object", nil),
+			path: WorkloadsPath, review: creation(manifest.Job, wrong).with("operation", "CONNECT").with("object", nil),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "workloads allowed",
 		},
 		"a status is left alone": {
-			path: WorkloadsPath, review: aJob.creation(wrong).with("operation", "UPDATE").with("subResource", "status"),
+			path: WorkloadsPath, review: creation(manifest.Job, wrong).with("operation", "UPDATE").with("subResource", "status"),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "workloads allowed",
 		},
 		"a scale is left alone": {
-			path: WorkloadsPath, review: aDeployment.creation(wrong).with("operation", "UPDATE").with("subResource", "scale").
+			path: WorkloadsPath, review: creation(manifest.Deployment, wrong).with("operation", "UPDATE").with("subResource", "scale").
 				with("kind", scale).with("object", map[string]any{"spec": map[string]any{"replicas": 3}}),
 			want:   admissionv1.AdmissionResponse{Allowed: true},
 			counts: "workloads allowed",
@@ -172,12 +174,12 @@ func TestHandlerAnswers(t *testing.T) {
 
 func TestHandlerLogsDenialsOnlyAndNamesTheObject(t *testing.T) {
 	server, logs := serveHandlers(t)
-	server.post(t, PodsPath, aReview(aPod("main", "proxy").label("main")))
-	server.post(t, WorkloadsPath, aCronJob.creation(aPod("main", "proxy").label("main")))
+	server.post(t, PodsPath, aReview(labelled()))
+	server.post(t, WorkloadsPath, creation(manifest.CronJob, labelled()))
 	if got := logs.from(0); got != "" {
 		t.Errorf("an admitted object was logged: %s", got)
 	}
-	wrong := aPod("main", "proxy").label("mian")
+	wrong := manifest.Pod("main", "proxy").Label("mian")
 	for _, tt := range []struct {
 		path   string
 		review *reviewBuilder
@@ -185,7 +187,7 @@ func TestHandlerLogsDenialsOnlyAndNamesTheObject(t *testing.T) {
 	}{
 		{PodsPath, aReview(wrong),
 			[]string{`"resource"="pods"`, `"namespace"="reports"`, `"generateName"="job-"`, `no such container`}},
-		{WorkloadsPath, aCronJob.creation(wrong).with("name", "nightly"),
+		{WorkloadsPath, creation(manifest.CronJob, wrong).with("name", "nightly"),
 			[]string{`"resource"="cronjobs"`, `"namespace"="reports"`, `"name"="nightly"`, `no such container`}},
 	} {
 		logged := logs.len()
@@ -198,7 +200,7 @@ func TestHandlerLogsDenialsOnlyAndNamesTheObject(t *testing.T) {
 	}
 	logged := logs.len()
 	long := strings.Repeat("n", 1<<20)
-	server.post(t, PodsPath, aReview(aPod(long).label("mian").generateName(long)).with("name", long))
+	server.post(t, PodsPath, aReview(manifest.Pod(long).Label("mian").GenerateName(long)).with("name", long))
 	if line := logs.from(logged); len(line) > 4*maxText {
 		t.Errorf("the log of a denial has %d bytes", len(line))
 	}

@@ -4,24 +4,18 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/essential-containers/essential-containers/internal/admission"
 )
 
-// outcome says how a request ended; it is the value of the result label.
-type outcome string
-
+// Values of the label result that package admission does not have.
 const (
-	tracked   outcome = "tracked"
-	native    outcome = "native"
-	fallback  outcome = "fallback"
-	untracked outcome = "untracked"
-	succeeded outcome = "succeeded"
-	explained outcome = "explained"
-	kept      outcome = "kept"
-	unchanged outcome = "unchanged"
-	allowed   outcome = "allowed"
-	denied    outcome = "denied"
-	malformed outcome = "malformed"
-	failed    outcome = "failed"
+	untracked admission.Result = "untracked"
+	unchanged admission.Result = "unchanged"
+	allowed   admission.Result = "allowed"
+	denied    admission.Result = "denied"
+	malformed admission.Result = "malformed"
+	failed    admission.Result = "failed"
 )
 
 type metrics struct {
@@ -55,14 +49,14 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 
 // start lets the series of a resource begin at zero: a rate over a series that
 // has yet to appear is no data rather than zero.
-func (m *metrics) start(resource string, results []outcome) {
-	for _, o := range results {
-		m.requests.WithLabelValues(resource, string(o))
+func (m *metrics) start(resource string, results []admission.Result) {
+	for _, result := range results {
+		m.requests.WithLabelValues(resource, string(result))
 	}
 	m.duration.WithLabelValues(resource)
 }
 
-func (m *metrics) observe(resource string, o outcome, took time.Duration) {
-	m.requests.WithLabelValues(resource, string(o)).Inc()
+func (m *metrics) observe(resource string, result admission.Result, took time.Duration) {
+	m.requests.WithLabelValues(resource, string(result)).Inc()
 	m.duration.WithLabelValues(resource).Observe(took.Seconds())
 }

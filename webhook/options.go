@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -40,9 +41,10 @@ type Options struct {
 	// ClientCAFile holds PEM certificates: only clients with a certificate that one
 	// of them has signed are served. Empty: every client is.
 	ClientCAFile string
-	// ShutdownDelay is for how long it goes on serving, no longer ready, once
-	// told to end: as long as others may take to learn that the pod has left the
-	// Service.
+	// ShutdownDelay is how long the webhook serves after SIGTERM, no longer ready, so
+	// that API servers learn that the pod has left the Service. A preStop hook that
+	// sleeps cannot do this: before SIGTERM the process cannot know that it has to end
+	// each connection with its next answer.
 	ShutdownDelay time.Duration
 	// Defaults are the policies of pods without annotations of their own. Those that
 	// the reaper has too must agree with its own.
@@ -68,7 +70,7 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 			"which API servers have to be configured for; read again at each connection; empty: every client is")
 	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay", 5*time.Second,
 		"`time` to go on serving after SIGTERM, no longer ready, so that endpoints can be withdrawn")
-	o.Defaults.BindFlags(flags, essential.CompletionAnnotation, essential.OnFailureAnnotation, essential.StopDelayAnnotation, essential.ModeAnnotation)
+	o.Defaults.BindFlags(flags, api.CompletionAnnotation, api.OnFailureAnnotation, api.StopDelayAnnotation, api.ModeAnnotation)
 }
 
 // Validate returns an error that names each flag whose value cannot be used,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -27,7 +28,7 @@ func TestBindFlags(t *testing.T) {
 			want: Options{
 				BindAddress: ":1", MetricsBindAddress: "0", HealthProbeBindAddress: ":3",
 				CertDir: "/certs", DNSName: "webhook.system.svc", ShutdownDelay: time.Minute,
-				Defaults: essential.Policies{Completion: essential.CompletionAll, OnFailure: essential.OnFailureIgnore, StopDelay: 30 * time.Second, Mode: essential.ModeNative},
+				Defaults: essential.Policies{Completion: api.CompletionAll, OnFailure: api.OnFailureIgnore, StopDelay: 30 * time.Second, Mode: api.ModeNative},
 			}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/essential-containers/essential-containers/certs"
 	"github.com/essential-containers/essential-containers/internal/essential"
-	"github.com/essential-containers/essential-containers/internal/reference"
+	"github.com/essential-containers/essential-containers/test/reference"
 )
 
 func TestReferenceListsTheMetrics(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+
+	"github.com/essential-containers/essential-containers/internal/admission"
 )
 
 // maxObject bounds an object of a review, and what comes with it: the API server
@@ -39,10 +41,10 @@ type request struct {
 	Name        string                      `json:"name"`
 	Operation   admissionv1.Operation       `json:"operation"`
 	UserInfo    authenticationv1.UserInfo   `json:"userInfo"`
-	Object      *object                     `json:"object"`
-	OldObject   *object                     `json:"oldObject"`
+	Object      *admission.Object           `json:"object"`
+	OldObject   *admission.Object           `json:"oldObject"`
 
-	kind *kind // of the object, if there is something to decide
+	kind *admission.Kind // of the object, if there is something to decide
 }
 
 // refusal is why a request gets an HTTP error instead of an admission answer.
@@ -92,7 +94,7 @@ func (h *handler) readRequest(w http.ResponseWriter, r *http.Request) (q *reques
 		return nil, refuse(http.StatusBadRequest, "decoding the AdmissionReview: %v", err), release
 	}
 	if q = review.Request; q != nil && q.Object != nil {
-		q.Object.body = body
+		q.Object.RawContainers = func() ([]json.RawMessage, error) { return rawContainers(body) }
 	}
 	return q, h.check(&review), release
 }
@@ -112,16 +114,16 @@ func (e *endpoint) check(r *review) *refusal {
 		return refuse(http.StatusBadRequest, "the AdmissionReview has no request")
 	}
 	resource, object := r.Request.Resource, r.Request.Kind
-	i := slices.IndexFunc(e.kinds, func(k kind) bool { return k.isResource(resource) })
+	i := slices.IndexFunc(e.kinds, func(k admission.Kind) bool { return k.IsResource(resource) })
 	switch {
 	case i < 0:
 		return refuse(http.StatusBadRequest, "the request must be about %s, not %q of %q",
 			e.list(), resource.Resource, schema.GroupVersion{Group: resource.Group, Version: resource.Version})
 	case r.Request.SubResource != e.subResource || !slices.Contains(e.operations, r.Request.Operation):
 		return nil
-	case !e.kinds[i].isKind(object):
+	case !e.kinds[i].IsKind(object):
 		return refuse(http.StatusBadRequest, "the object must be a %s of %s, not %q of %q",
-			e.kinds[i].kind, e.kinds[i].GroupVersion, object.Kind, schema.GroupVersion{Group: object.Group, Version: object.Version})
+			e.kinds[i].Kind, e.kinds[i].GroupVersion, object.Kind, schema.GroupVersion{Group: object.Group, Version: object.Version})
 	case r.Request.Object == nil:
 		return refuse(http.StatusBadRequest, "the request has no object")
 	}
@@ -133,14 +135,29 @@ func (e *endpoint) check(r *review) *refusal {
 func (e *endpoint) list() string {
 	resources := make([]string, len(e.kinds))
 	for i, k := range e.kinds {
-		resources[i] = fmt.Sprintf("%s of %s", k.resource, k.GroupVersion)
+		resources[i] = fmt.Sprintf("%s of %s", k.Resource, k.GroupVersion)
 	}
 	return strings.Join(resources, " or ")
 }
 
+// rawContainers returns the containers of the pod of a review.
+func rawContainers(body []byte) ([]json.RawMessage, error) {
+	var review struct {
+		Request struct {
+			Object struct {
+				Spec struct {
+					Containers []json.RawMessage `json:"containers"`
+				} `json:"spec"`
+			} `json:"object"`
+		} `json:"request"`
+	}
+	err := utiljson.Unmarshal(body, &review) // keys are case sensitive, as everywhere
+	return review.Request.Object.Spec.Containers, err
+}
+
 // encode returns the body of the review that answers the request uid.
-func (v *answer) encode(uid types.UID) ([]byte, error) {
-	response := &admissionv1.AdmissionResponse{UID: uid, Allowed: len(v.denial) == 0, Warnings: v.warnings}
+func encode(answer *admission.Answer, uid types.UID) ([]byte, error) {
+	response := &admissionv1.AdmissionResponse{UID: uid, Allowed: len(answer.Denial) == 0, Warnings: answer.Warnings}
 	if !response.Allowed {
 		// No Details: beside them, kubectl drops the message and with it the
 		// name of the webhook that rejected the object.
@@ -148,11 +165,11 @@ func (v *answer) encode(uid types.UID) ([]byte, error) {
 			Status:  metav1.StatusFailure,
 			Code:    http.StatusUnprocessableEntity,
 			Reason:  metav1.StatusReasonInvalid,
-			Message: v.denial.ToAggregate().Error(),
+			Message: answer.Denial.ToAggregate().Error(),
 		}
 	}
-	if len(v.operations) > 0 {
-		patch, err := json.Marshal(v.operations)
+	if len(answer.Patch) > 0 {
+		patch, err := json.Marshal(answer.Patch)
 		if err != nil {
 			return nil, fmt.Errorf("encoding the patch: %w", err)
 		}

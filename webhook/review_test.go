@@ -10,6 +10,8 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/essential-containers/essential-containers/test/manifest"
 )
 
 // secret stands in every bad body, and must not stand in a log or an answer.
@@ -17,8 +19,8 @@ const secret = "s3cr3t"
 
 // A refusal is checked on the path of pods, on that of workloads, or on both.
 func TestHandlerRefusesWhatIsNoReviewOfItsPathsObjects(t *testing.T) {
-	pod := aPod("main", "proxy").label("main")
-	good := map[string]*reviewBuilder{PodsPath: aReview(pod), WorkloadsPath: aCronJob.creation(pod)}
+	pod := labelled()
+	good := map[string]*reviewBuilder{PodsPath: aReview(pod), WorkloadsPath: creation(manifest.CronJob, pod)}
 	server, logs := serveHandlers(t)
 	tooMany := fmt.Sprintf("the body must not have more than %d elements, nor more than %d levels", maxElements, maxDepth)
 	type refusalTest struct {
@@ -76,7 +78,7 @@ func TestHandlerRefusesWhatIsNoReviewOfItsPathsObjects(t *testing.T) {
 				body:   withTop("apiVersion", "admission.k8s.io/v1beta1"),
 				status: 400, text: `the body must be an AdmissionReview of admission.k8s.io/v1, not "AdmissionReview" of "admission.k8s.io/v1beta1"`},
 			"an object instead of a review": {
-				body: aPod(secret).json(), status: 400, text: `the body must be an AdmissionReview of admission.k8s.io/v1, not "Pod" of "v1"`},
+				body: manifest.Pod(secret).JSON(), status: 400, text: `the body must be an AdmissionReview of admission.k8s.io/v1, not "Pod" of "v1"`},
 			"a review without a request": {
 				body: withTop("request", nil), status: 400, text: "the AdmissionReview has no request"},
 			"an answer instead of a request": {
@@ -128,16 +130,16 @@ func TestHandlerRefusesWhatIsNoReviewOfItsPathsObjects(t *testing.T) {
 
 	for name, tt := range map[string]refusalTest{
 		"a workload": {
-			body:   aJob.creation(pod).body(),
+			body:   creation(manifest.Job, pod).body(),
 			status: 400, text: `the request must be about pods of v1, not "jobs" of "batch/v1"`},
 		"pods of another group": {
-			body:   reviewOf("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", pod.json()).body(),
+			body:   reviewOf("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", pod.JSON()).body(),
 			status: 400, text: `the request must be about pods of v1, not "pods" of "metrics.k8s.io/v1beta1"`},
 		"another kind of object": {
-			body:   reviewOf("", "v1", "pods", "Binding", pod.json()).body(),
+			body:   reviewOf("", "v1", "pods", "Binding", pod.JSON()).body(),
 			status: 400, text: `the object must be a Pod of v1, not "Binding" of "v1"`},
 		"a resource of another kind with a pod": {
-			body:   reviewOf("", "v1", "replicationcontrollers", "Pod", pod.json()).body(),
+			body:   reviewOf("", "v1", "replicationcontrollers", "Pod", pod.JSON()).body(),
 			status: 400, text: `the request must be about pods of v1, not "replicationcontrollers" of "v1"`},
 	} {
 		t.Run("pods/"+name, check(PodsPath, tt))
@@ -145,7 +147,7 @@ func TestHandlerRefusesWhatIsNoReviewOfItsPathsObjects(t *testing.T) {
 
 	const list = "jobs of batch/v1 or cronjobs of batch/v1 or deployments of apps/v1 or replicasets of apps/v1 or " +
 		"statefulsets of apps/v1 or daemonsets of apps/v1"
-	template := aJob.around(pod.template())
+	template := manifest.Job.Around(pod.Template())
 	for name, tt := range map[string]refusalTest{
 		"a pod": {
 			body:   aReview(pod).body(),
@@ -157,28 +159,28 @@ func TestHandlerRefusesWhatIsNoReviewOfItsPathsObjects(t *testing.T) {
 			body:   reviewOf("extensions", "v1", "deployments", "Deployment", template).body(),
 			status: 400, text: "the request must be about " + list + `, not "deployments" of "extensions/v1"`},
 		"a workload of another version": {
-			body:   reviewOf("batch", "v1beta1", "cronjobs", "CronJob", aCronJob.around(pod.template())).body(),
+			body:   reviewOf("batch", "v1beta1", "cronjobs", "CronJob", manifest.CronJob.Around(pod.Template())).body(),
 			status: 400, text: "the request must be about " + list + `, not "cronjobs" of "batch/v1beta1"`},
 		"a Job as a CronJob": {
 			body:   reviewOf("batch", "v1", "cronjobs", "Job", template).body(),
 			status: 400, text: `the object must be a CronJob of batch/v1, not "Job" of "batch/v1"`},
 		"a CronJob as a Job": {
-			body:   reviewOf("batch", "v1", "jobs", "CronJob", aCronJob.around(pod.template())).body(),
+			body:   reviewOf("batch", "v1", "jobs", "CronJob", manifest.CronJob.Around(pod.Template())).body(),
 			status: 400, text: `the object must be a Job of batch/v1, not "CronJob" of "batch/v1"`},
 		"a kind of another group": {
-			body:   aJob.creation(pod).with("kind", metav1.GroupVersionKind{Group: "batch.example.com", Version: "v1", Kind: "Job"}).body(),
+			body:   creation(manifest.Job, pod).with("kind", metav1.GroupVersionKind{Group: "batch.example.com", Version: "v1", Kind: "Job"}).body(),
 			status: 400, text: `the object must be a Job of batch/v1, not "Job" of "batch.example.com/v1"`},
 		"a resource named as a kind": {
 			body:   reviewOf("batch", "v1", "Job", "Job", template).body(),
 			status: 400, text: "the request must be about " + list + `, not "Job" of "batch/v1"`},
 		"an update to no object": {
-			body:   aJob.creation(pod).with("operation", "UPDATE").with("object", nil).body(),
+			body:   creation(manifest.Job, pod).with("operation", "UPDATE").with("object", nil).body(),
 			status: 400, text: "the request has no object"},
 		"a template of a wrong shape": {
-			body:   aCronJob.review(aCronJob.around(secret)).body(),
+			body:   reviewOf("batch", "v1", "cronjobs", "CronJob", manifest.CronJob.Around(secret)).body(),
 			status: 400, text: "decoding the AdmissionReview: json: cannot unmarshal string into Go struct field"},
 		"an old object of a wrong shape": {
-			body:   aJob.creation(pod).with("operation", "UPDATE").with("oldObject", secret).body(),
+			body:   creation(manifest.Job, pod).with("operation", "UPDATE").with("oldObject", secret).body(),
 			status: 400, text: "decoding the AdmissionReview: json: cannot unmarshal string into Go struct field"},
 	} {
 		t.Run("workloads/"+name, check(WorkloadsPath, tt))

@@ -17,8 +17,8 @@ import (
 const (
 	dnsName = "webhook.essential-containers.svc"
 
-	// patience is how long a condition is awaited before the test gives it up.
-	patience = 30 * time.Second
+	// timeout is how long a condition is awaited before the test gives it up.
+	timeout = 30 * time.Second
 )
 
 func TestRunServesAdmissionHealthAndMetrics(t *testing.T) {
@@ -88,7 +88,7 @@ func TestRunServesDuringTheShutdownDelayAndFinishesWhatIsUnderWay(t *testing.T) 
 
 	// A request that is being read at the end of the delay, and sent whole once
 	// no other is accepted.
-	review := aReview(aPod("main", "proxy").label("main")).body()
+	review := aReview(labelled()).body()
 	body, rest := io.Pipe()
 	reading := make(chan struct{})
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(reading) }})

@@ -2,15 +2,10 @@ package webhook
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +16,9 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/client-go/util/cert"
+
+	"github.com/essential-containers/essential-containers/test/manifest"
 )
 
 // runningWebhook is what Run runs, on loopback, with a shutdown delay that lasts
@@ -115,7 +113,7 @@ func (w *runningWebhook) admit(ctx context.Context, path string, review io.Reade
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
 	client := &http.Client{Transport: &http.Transport{
-		ForceAttemptHTTP2: true, ExpectContinueTimeout: patience,
+		ForceAttemptHTTP2: true, ExpectContinueTimeout: timeout,
 		TLSClientConfig: &tls.Config{ServerName: dnsName, RootCAs: roots},
 	}}
 	defer client.CloseIdleConnections()
@@ -146,9 +144,9 @@ type arrival struct {
 // admitGood asks about a pod and about a Job that must be admitted.
 func (w *runningWebhook) admitGood(t *testing.T) (a arrival) {
 	t.Helper()
-	good := aPod("main", "proxy").label("main")
+	good := labelled()
 	for path, review := range map[string]*reviewBuilder{
-		"/mutate-pods": aReview(good), "/validate-workloads": aJob.creation(good),
+		"/mutate-pods": aReview(good), "/validate-workloads": creation(manifest.Job, good),
 	} {
 		var body string
 		var err error
@@ -166,7 +164,7 @@ func (w *runningWebhook) admitGood(t *testing.T) (a arrival) {
 // eventually repeats the check until it succeeds.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(timeout)
 	for {
 		err := check()
 		if err == nil {
@@ -180,30 +178,16 @@ func eventually(t *testing.T, check func() error) {
 	}
 }
 
-// writeCertificate puts a self-signed pair for name into dir, and returns dir.
+// writeCertificate puts a pair for name, and the CA that signed it, into dir, and
+// returns dir.
 func writeCertificate(t *testing.T, dir, name string) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, key, err := cert.GenerateSelfSignedCertKey(name, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{
-		"tls.crt": {Type: "CERTIFICATE", Bytes: certificate},
-		"tls.key": {Type: "PRIVATE KEY", Bytes: pkcs8},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+	for file, content := range map[string][]byte{"tls.crt": certificate, "tls.key": key} {
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

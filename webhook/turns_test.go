@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/essential-containers/essential-containers/test/manifest"
 )
 
 func TestElements(t *testing.T) {
@@ -50,7 +52,7 @@ func TestElementsOfWhatIsNestedTooDeeply(t *testing.T) {
 func TestASlowSenderGivesWay(t *testing.T) {
 	server, _ := serveHandlers(t)
 	server.turns.slow = time.Millisecond
-	text := aReview(aPod("main", "proxy").label("main")).body()
+	text := aReview(labelled()).body()
 	slowly := func() (send func(string), status chan int) {
 		reader, writer := io.Pipe()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+PodsPath, reader)
@@ -89,7 +91,7 @@ func TestASlowSenderGivesWay(t *testing.T) {
 	send, status = slowly()
 	send(text[:100])
 	// It is being read: now there is no room for another one.
-	if got, text := server.post(t, PodsPath, aReview(aPod("main", "proxy").label("main"))); got != http.StatusOK {
+	if got, text := server.post(t, PodsPath, aReview(labelled())); got != http.StatusOK {
 		t.Errorf("while another sender was slow: got %d %s", got, text)
 	}
 	if got := <-status; got == http.StatusOK {
@@ -105,15 +107,15 @@ func TestOrdinaryReviewsDoNotWaitForLargeOnes(t *testing.T) {
 			t.Fatalf("there is not all the room for %s", name)
 		}
 	}
-	if status, text := server.post(t, PodsPath, aReview(aPod("main", "proxy").label("main"))); status != http.StatusOK {
+	if status, text := server.post(t, PodsPath, aReview(labelled())); status != http.StatusOK {
 		t.Errorf("got %d %s", status, text)
 	}
 }
 
 // A review whose turn does not come is refused as busy, and counted as failed.
 func TestAReviewWhoseTurnDoesNotComeIsRefused(t *testing.T) {
-	large := aReview(aPod("main", "proxy").label("main").annotated("note", strings.Repeat("x", ordinaryBody)))
-	many := aReview(aPod("main", "proxy").label("main").annotated("note", "x").elements(2 * ordinaryElements))
+	large := aReview(labelled().Annotate("note", strings.Repeat("x", ordinaryBody)))
+	many := aReview(labelled().Annotate("note", "x").Elements(2 * ordinaryElements))
 	for name, tt := range map[string]struct {
 		review *reviewBuilder
 		room   func(*turns) *semaphore.Weighted
@@ -121,8 +123,8 @@ func TestAReviewWhoseTurnDoesNotComeIsRefused(t *testing.T) {
 	}{
 		"a large body":      {large, func(t *turns) *semaphore.Weighted { return t.bodies.large }, largeBodies},
 		"many elements":     {many, func(t *turns) *semaphore.Weighted { return t.decoded.large }, largeDecoded},
-		"an ordinary body":  {aReview(aPod("main").label("main")), func(t *turns) *semaphore.Weighted { return t.bodies.ordinary }, ordinaryBodies},
-		"ordinary elements": {aReview(aPod("main").label("main")), func(t *turns) *semaphore.Weighted { return t.decoded.ordinary }, ordinaryDecoded},
+		"an ordinary body":  {aReview(manifest.Pod("main").Label("main")), func(t *turns) *semaphore.Weighted { return t.bodies.ordinary }, ordinaryBodies},
+		"ordinary elements": {aReview(manifest.Pod("main").Label("main")), func(t *turns) *semaphore.Weighted { return t.decoded.ordinary }, ordinaryDecoded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, _ := serveHandlers(t)
@@ -148,8 +150,8 @@ func TestAReviewWhoseTurnDoesNotComeIsRefused(t *testing.T) {
 // Whatever becomes of reviews, what they held is given back.
 func TestRoomIsGivenBack(t *testing.T) {
 	server, _ := serveHandlers(t)
-	good := aReview(aPod("main", "proxy").label("main")).body()
-	large := aReview(aPod("main", "proxy").label("main").annotated("note", strings.Repeat("x", ordinaryBody)).elements(2 * ordinaryElements)).body()
+	good := aReview(labelled()).body()
+	large := aReview(labelled().Annotate("note", strings.Repeat("x", ordinaryBody)).Elements(2 * ordinaryElements)).body()
 	for _, body := range []string{
 		good, large, good[:100], large[:len(large)-1], "[" + strings.Repeat("{},", maxElements+1), strings.Repeat("x", maxObject+1),
 	} {

@@ -1,75 +1,97 @@
-// Package command is what the mains of both programs have in common: flags,
-// help, version, signals, logging, and one error at the end.
+// Package command is what the subcommands of essential-containers have in common:
+// flags, help, logging, profiles and the memory limit.
 package command
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
+	"os"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager/signals"
 )
 
 const profileFlag = "pprof-addr"
 
-// Command is a program that runs until it is told to end.
-type Command struct {
-	Name    string
-	Purpose string // one sentence, the beginning of the help
-	Version string
-
-	Bind     func(*flag.FlagSet)         // adds the program's own flags
-	Validate func() error                // names the first flag whose value is wrong
-	Run      func(context.Context) error // ends when its context does; has the logger there
+// Options are the settings of a subcommand.
+type Options interface {
+	BindFlags(*flag.FlagSet) // adds their flags and sets their defaults
+	Validate() error         // names the first flag whose value is wrong
 }
 
-// Main is [Main] of the command.
-func (c Command) Main() {
-	Main(c.Name, c.Execute)
-}
-
-// Execute parses the arguments and runs the command, or prints what they ask
-// for to stdout. Logs go to standard error.
-func (c Command) Execute(ctx context.Context, args []string, stdout io.Writer) error {
+// New returns a subcommand. Its purpose is one sentence, the start of its help. It
+// calls run with a logger in the context, and ends when run returns.
+func New(name, purpose string, options Options, run func(context.Context) error) *cobra.Command {
 	var logging zap.Options
-	flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	profiles := flags.String(profileFlag, "", "`address` on which Go's profiles are served below /debug/pprof/, over HTTP; empty: nowhere")
-	showVersion := flags.Bool("version", false, "print the version and exit")
-	c.Bind(flags)
+	options.BindFlags(flags)
 	logging.BindFlags(flags)
-	// By default an error is its message: where a library noticed it helps nobody at night.
+	c := &cobra.Command{
+		Use:   name,
+		Short: purpose,
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := options.Validate(); err != nil {
+				return err
+			}
+			logger := zap.New(zap.UseFlagOptions(&logging))
+			log.SetLogger(logger) // for the libraries that do not take it from the context
+			logger.Info("Starting", "program", name, "version", c.Root().Version)
+			if err := limitMemory(); err != nil {
+				return err
+			}
+			if *profiles != "" {
+				server, err := serveProfiles(*profiles, logger)
+				if err != nil {
+					return err
+				}
+				defer func() { _ = server.Close() }()
+			}
+			return run(logr.NewContext(c.Context(), logger))
+		},
+	}
+	// By default an error is its message: at night, the line of a library is no help.
 	if err := flags.Set("zap-stacktrace-level", "panic"); err != nil {
-		return err
+		panic(err) // the flag is zap's own
 	}
+	c.Flags().AddGoFlagSet(flags)
+	return c
+}
 
-	if err := Parse(flags, args, c.Purpose, stdout); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
-		return err
+// Root returns the program with these subcommands, and one that prints the version.
+func Root(version string, subcommands ...*cobra.Command) *cobra.Command {
+	root := &cobra.Command{
+		Use:               "essential-containers",
+		Short:             "Essential containers ends a pod when its essential container has completed.",
+		Version:           version,
+		SilenceErrors:     true, // Main prints the error, once
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	if *showVersion {
-		_, err := fmt.Fprintln(stdout, c.Version)
-		return err
-	}
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	logger := zap.New(zap.UseFlagOptions(&logging))
-	log.SetLogger(logger) // for the libraries that do not take it from the context
-	logger.Info("Starting", "program", c.Name, "version", c.Version)
-	if err := limitMemory(); err != nil {
-		return err
-	}
-	if *profiles != "" {
-		server, err := serveProfiles(*profiles, logger)
-		if err != nil {
+	root.AddCommand(subcommands...)
+	root.AddCommand(&cobra.Command{
+		Use:   "version",
+		Short: "Print the version.",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(c.OutOrStdout(), version)
 			return err
-		}
-		defer func() { _ = server.Close() }()
+		},
+	})
+	return root
+}
+
+// Main runs the program with the process's arguments, and exits with 1 if it fails.
+// SIGINT and SIGTERM end its context; a second signal ends the process.
+func Main(version string, subcommands ...*cobra.Command) {
+	root := Root(version, subcommands...)
+	if err := root.ExecuteContext(signals.SetupSignalHandler()); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", root.Name(), err)
+		os.Exit(1)
 	}
-	return c.Run(logr.NewContext(ctx, logger))
 }

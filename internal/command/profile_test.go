@@ -2,20 +2,12 @@ package command
 
 import (
 	"context"
-	"flag"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 )
-
-func execute(t *testing.T, run func(context.Context) error, args ...string) error {
-	t.Helper()
-	return Command{
-		Name: "test", Bind: func(*flag.FlagSet) {}, Validate: func() error { return nil }, Run: run,
-	}.Execute(t.Context(), args, io.Discard)
-}
 
 // freeAddress is one at which nobody listened a moment ago.
 func freeAddress(t *testing.T) string {
@@ -30,7 +22,7 @@ func freeAddress(t *testing.T) string {
 
 func TestProfilesAreServedWhileTheCommandRuns(t *testing.T) {
 	address := freeAddress(t)
-	err := execute(t, func(context.Context) error {
+	err := execute(t.Context(), io.Discard, &testOptions{}, func(context.Context) error {
 		for path, want := range map[string]string{
 			"/debug/pprof/":                  "heap",
 			"/debug/pprof/goroutine?debug=1": "goroutine profile: total",
@@ -47,7 +39,7 @@ func TestProfilesAreServedWhileTheCommandRuns(t *testing.T) {
 			_ = response.Body.Close()
 		}
 		return nil
-	}, "--pprof-addr="+address)
+	}, "test", "--pprof-addr="+address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,10 +55,10 @@ func TestAnAddressForProfilesThatIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	err = execute(t, func(context.Context) error {
+	err = execute(t.Context(), io.Discard, &testOptions{}, func(context.Context) error {
 		t.Error("the command runs")
 		return nil
-	}, "--pprof-addr="+taken.Addr().String())
+	}, "test", "--pprof-addr="+taken.Addr().String())
 	if err == nil || !strings.Contains(err.Error(), "listening on --pprof-addr") {
 		t.Errorf("got error %v", err)
 	}

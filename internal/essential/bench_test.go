@@ -4,17 +4,19 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
-// BenchmarkNames measures what admission does with the label: values that name
+// BenchmarkParseLabel measures what admission does with the label: values that name
 // containers that exist, and one that needs a suggestion.
-func BenchmarkNames(b *testing.B) {
+func BenchmarkParseLabel(b *testing.B) {
 	containers := ContainerNames{Regular: []string{"main", "worker", "proxy", "shipper"}, Init: []string{"migrate"}}
 	for name, value := range map[string]string{"one name": "main", "two names": "main_worker", "no such container": "mian"} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				Names(LabelPath(nil), value, containers)
+				ParseLabel(LabelPath(nil), value, containers)
 			}
 		})
 	}
@@ -24,9 +26,9 @@ func BenchmarkNames(b *testing.B) {
 func BenchmarkPolicies(b *testing.B) {
 	defaults := DefaultPolicies()
 	for name, annotations := range map[string]map[string]string{
-		"none": {TrackedAnnotation: "main"},
+		"none": {api.TrackedAnnotation: "main"},
 		"all": {
-			CompletionAnnotation: "All", OnFailureAnnotation: "Stop", StopDelayAnnotation: "30s", RetentionAnnotation: "10m",
+			api.CompletionAnnotation: "All", api.OnFailureAnnotation: "Stop", api.StopDelayAnnotation: "30s", api.RetentionAnnotation: "10m",
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
@@ -42,8 +44,8 @@ func BenchmarkPolicies(b *testing.B) {
 
 func TestThatAPodIsTrackedIsFoundWithoutMemory(t *testing.T) {
 	pod := &corev1.Pod{}
-	pod.Annotations = map[string]string{TrackedAnnotation: "main"}
-	if allocations := testing.AllocsPerRun(100, func() { Tracked(pod) }); allocations > 0 {
+	pod.Annotations = map[string]string{api.TrackedAnnotation: "main"}
+	if allocations := testing.AllocsPerRun(100, func() { IsTracked(pod) }); allocations > 0 {
 		t.Errorf("%v allocations", allocations)
 	}
 }

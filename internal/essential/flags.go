@@ -1,14 +1,18 @@
 package essential
 
-import "flag"
+import (
+	"flag"
+
+	"github.com/essential-containers/essential-containers/api"
+)
 
 // policyUsages tell operators what a default decides.
 var policyUsages = map[string]string{
-	CompletionAnnotation: "which completions of several essential containers end a pod, `Any|All`",
-	OnFailureAnnotation:  "what the failure of one that is not restarted does, `Stop|Ignore`: Stop ends the pod with the phase Failed",
-	StopDelayAnnotation:  "`time` between completion and stop, for sidecars to flush",
-	RetentionAnnotation:  "`time` between the pod's end and its deletion, to read logs, or Forever",
-	ModeAnnotation: "who ends the containers beside the essential ones, `Reap|Native`: the reaper; or the kubelet, for which they\n" +
+	api.CompletionAnnotation: "which completions of several essential containers end a pod, `Any|All`",
+	api.OnFailureAnnotation:  "what the failure of one that is not restarted does, `Stop|Ignore`: Stop ends the pod with the phase Failed",
+	api.StopDelayAnnotation:  "`time` between completion and stop, for sidecars to flush",
+	api.RetentionAnnotation:  "`time` between the pod's end and its deletion, to read logs, or Forever",
+	api.ModeAnnotation: "who ends the containers beside the essential ones, `Reap|Native`: the reaper; or the kubelet, for which they\n" +
 		"become native sidecars, except in pods that would no longer mean the same",
 }
 
@@ -17,7 +21,7 @@ var policyUsages = map[string]string{
 func (p *Policies) BindFlags(fs *flag.FlagSet, annotations ...string) {
 	*p = DefaultPolicies()
 	for _, annotation := range annotations {
-		fs.Var(policyFlag{p, annotation}, "default-"+annotation[len(AnnotationPrefix):],
+		fs.Var(policyFlag{p, annotation}, "default-"+annotation[len(api.AnnotationPrefix):],
 			policyUsages[annotation]+"; the annotation "+annotation+" of a pod overrides it")
 	}
 }

@@ -49,8 +49,8 @@ func interruption(pod *corev1.Pod) (begin *time.Time) {
 	return begin
 }
 
-// precedes reports whether the container ended before this time. An end at an
+// hasEndedBefore reports whether the container ended before this time. An end at an
 // unknown time did not.
-func precedes(t *corev1.ContainerStateTerminated, begin time.Time) bool {
+func hasEndedBefore(t *corev1.ContainerStateTerminated, begin time.Time) bool {
 	return !t.FinishedAt.IsZero() && t.FinishedAt.Time.Before(begin)
 }

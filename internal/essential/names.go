@@ -8,6 +8,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
 // Mutating admission sees pods that nobody has validated yet. These bound what
@@ -24,10 +26,10 @@ type ContainerNames struct {
 	Init    []string // spec.initContainers, native sidecars included
 }
 
-// Names reads the essential containers from the value of [Label] and checks
+// ParseLabel reads the essential containers from the value of [api.Label] and checks
 // each against the containers of its pod. The errors name path, the offending
 // value and what would be right; names is meaningful only if there are none.
-func Names(path *field.Path, value string, containers ContainerNames) (names []string, errs field.ErrorList) {
+func ParseLabel(path *field.Path, value string, containers ContainerNames) (names []string, errs field.ErrorList) {
 	if value == "" {
 		return nil, field.ErrorList{field.Invalid(path, value,
 			"must name an essential container; "+containers.regularList())}
@@ -36,12 +38,12 @@ func Names(path *field.Path, value string, containers ContainerNames) (names []s
 		return nil, field.ErrorList{field.TooLong(path, "", validation.LabelValueMaxLength)}
 	}
 	list := sync.OnceValue(containers.regularList)
-	names = strings.Split(value, NameSeparator)
+	names = strings.Split(value, api.NameSeparator)
 	for i, name := range names {
 		switch {
 		case name == "":
 			errs = append(errs, field.Invalid(path, value, fmt.Sprintf(
-				"empty name at position %d: names are joined by a single %q", i+1, NameSeparator)))
+				"empty name at position %d: names are joined by a single %q", i+1, api.NameSeparator)))
 		case slices.Contains(names[:i], name):
 			errs = append(errs, field.Invalid(path, value, fmt.Sprintf("container %q is named twice", name)))
 		case slices.Contains(containers.Regular, name):
@@ -56,10 +58,10 @@ func Names(path *field.Path, value string, containers ContainerNames) (names []s
 	return names, errs
 }
 
-// LabelPath is where [Label] stands in an object whose metadata is at
+// LabelPath is where [api.Label] stands in an object whose metadata is at
 // parent (nil for a pod itself).
 func LabelPath(parent *field.Path) *field.Path {
-	return parent.Child("metadata", "labels").Key(Label)
+	return parent.Child("metadata", "labels").Key(api.Label)
 }
 
 func (c ContainerNames) regularList() string {

@@ -9,9 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
-func TestNames(t *testing.T) {
+func TestParseLabel(t *testing.T) {
 	pod := ContainerNames{Regular: []string{"main", "proxy"}, Init: []string{"setup", "mesh"}}
 	for name, tt := range map[string]struct {
 		value      string
@@ -72,7 +74,7 @@ func TestNames(t *testing.T) {
 				containers = *tt.containers
 			}
 			path := LabelPath(nil)
-			got, errs := Names(path, tt.value, containers)
+			got, errs := ParseLabel(path, tt.value, containers)
 			var texts []string
 			for _, err := range errs {
 				texts = append(texts, strings.TrimPrefix(err.Error(), path.String()+": "))
@@ -115,19 +117,19 @@ func TestEditDistance(t *testing.T) {
 	}
 }
 
-// FuzzNames: the parser accepts a value exactly if it is a list of different
+// FuzzParseLabel: the parser accepts a value exactly if it is a list of different
 // regular containers, and then returns that list; else it says why, in a bounded
 // text about the label. The containers' names are joined by commas.
-func FuzzNames(f *testing.F) {
+func FuzzParseLabel(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value, regular, initial string) {
 		containers := ContainerNames{Regular: strings.Split(regular, ","), Init: strings.Split(initial, ",")}
-		names, errs := Names(LabelPath(nil), value, containers)
+		names, errs := ParseLabel(LabelPath(nil), value, containers)
 
 		if got, want := len(errs) == 0, acceptable(value, containers.Regular); got != want {
 			t.Fatalf("accepted: %v, want %v: %v", got, want, errs)
 		}
 		if len(errs) == 0 {
-			if joined := strings.Join(names, NameSeparator); joined != value {
+			if joined := strings.Join(names, api.NameSeparator); joined != value {
 				t.Errorf("names %q do not make up %q", names, value)
 			}
 			return
@@ -169,13 +171,13 @@ func numbered(n int) []string {
 }
 
 // Anybody who may create pods can send one like this, before it is validated.
-func TestNamesIsBoundedForAnyPod(t *testing.T) {
+func TestParseLabelIsBoundedForAnyPod(t *testing.T) {
 	containers := ContainerNames{Regular: make([]string, 5000)}
 	for i := range containers.Regular {
 		containers.Regular[i] = strings.Repeat("x", 100_000)
 	}
 	label := strings.TrimSuffix(strings.Repeat("a_", 31), "_")
-	_, errs := Names(LabelPath(nil), label, containers)
+	_, errs := ParseLabel(LabelPath(nil), label, containers)
 	if len(errs) == 0 {
 		t.Fatal("accepted")
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
 // End is the end of a container that the kubelet does not undo.
@@ -28,9 +30,9 @@ func (e End) String() string {
 	}
 }
 
-// before reports whether e came first. An end at an unknown time, of a container
+// isBefore reports whether e came first. An end at an unknown time, of a container
 // that the kubelet has lost, comes last.
-func (e *End) before(other *End) bool {
+func (e *End) isBefore(other *End) bool {
 	return !e.At.IsZero() && (other.At.IsZero() || e.At.Before(other.At))
 }
 
@@ -40,9 +42,9 @@ type Outcome struct {
 	// Phase is PodSucceeded or PodFailed, or empty while the pod has to keep
 	// running.
 	Phase corev1.PodPhase
-	// Hopeless, with an empty Phase, means that no completion is possible any
+	// FailureIgnored, with an empty Phase, means that no completion is possible any
 	// more, and that the pod's policies ignore that.
-	Hopeless bool
+	FailureIgnored bool
 	// Because names the container and the exit code that decided. One sentence
 	// without a full stop.
 	Because string
@@ -52,9 +54,9 @@ type Outcome struct {
 // the webhook decides their phase by it.
 //
 // What the reaper has recorded counts. Otherwise the completion (under
-// [CompletionAll], the last one of all) or the failure for good decides,
+// [api.CompletionAll], the last one of all) or the failure for good decides,
 // whichever came first, so that what happens later changes nothing. A failure
-// decides only under [OnFailureStop]. An end that something outside the pod may
+// decides only under [api.OnFailureStop]. An end that something outside the pod may
 // have caused is neither.
 func OutcomeOf(pod *corev1.Pod, policies Policies) Outcome {
 	interrupted := interruption(pod)
@@ -66,8 +68,8 @@ func OutcomeOf(pod *corev1.Pod, policies Policies) Outcome {
 	}
 	var completed, failed *End
 	completions, failures, names := 0, 0, 0
-	all := policies.Completion == CompletionAll
-	for name := range strings.SplitSeq(pod.Annotations[TrackedAnnotation], TrackedSeparator) {
+	all := policies.Completion == api.CompletionAll
+	for name := range strings.SplitSeq(pod.Annotations[api.TrackedAnnotation], api.TrackedSeparator) {
 		names++
 		status := statusOf(pod, name)
 		if status == nil {
@@ -75,12 +77,12 @@ func OutcomeOf(pod *corev1.Pod, policies Policies) Outcome {
 		}
 		if end := completion(pod, status, interrupted); end != nil {
 			completions++
-			if completed == nil || end.before(completed) != all {
+			if completed == nil || end.isBefore(completed) != all {
 				completed = end
 			}
 		} else if end := failure(pod, status, interrupted); end != nil {
 			failures++
-			if failed == nil || end.before(failed) {
+			if failed == nil || end.isBefore(failed) {
 				failed = end
 			}
 		}
@@ -88,24 +90,24 @@ func OutcomeOf(pod *corev1.Pod, policies Policies) Outcome {
 	if all && completions < names {
 		completed = nil
 	}
-	stops := failed != nil && policies.OnFailure == OnFailureStop
+	stops := failed != nil && policies.OnFailure == api.OnFailureStop
 	switch {
-	case completed != nil && (!stops || !failed.before(completed)):
+	case completed != nil && (!stops || !failed.isBefore(completed)):
 		return Outcome{Phase: corev1.PodSucceeded, Because: completed.String()}
 	case stops:
 		return Outcome{Phase: corev1.PodFailed, Because: failed.String()}
 	case failures == names, failed != nil && all:
-		return Outcome{Hopeless: true, Because: failed.String()}
+		return Outcome{FailureIgnored: true, Because: failed.String()}
 	}
 	return Outcome{}
 }
 
-// EndsByItself reports whether every regular container has ended for good: the
+// HasEndedForGood reports whether every regular container has ended for good: the
 // kubelet ends the rest of such a pod, native sidecars, by itself.
-func EndsByItself(pod *corev1.Pod) bool {
+func HasEndedForGood(pod *corev1.Pod) bool {
 	for i := range pod.Status.ContainerStatuses {
 		status := &pod.Status.ContainerStatuses[i]
-		if t := status.State.Terminated; t == nil || restarts(pod, status.Name, t.ExitCode) {
+		if t := status.State.Terminated; t == nil || isRestarted(pod, status.Name, t.ExitCode) {
 			return false
 		}
 	}
@@ -123,18 +125,18 @@ func completion(pod *corev1.Pod, status *corev1.ContainerStatus, interrupted *ti
 	ends := [...]*corev1.ContainerStateTerminated{status.LastTerminationState.Terminated, status.State.Terminated}
 	own, rules := restartPolicyOf(pod, status.Name)
 	switch {
-	case RestartsByRule(own, rules, 0):
+	case IsRestartedByRule(own, rules, 0):
 		return nil
-	case !Restarts(pod.Spec.RestartPolicy, own, rules, 0):
+	case !IsRestarted(pod.Spec.RestartPolicy, own, rules, 0):
 		ends[0] = nil
 	}
 	for _, t := range ends {
-		if t == nil || t.ExitCode != 0 || interrupted != nil && !precedes(t, *interrupted) {
+		if t == nil || t.ExitCode != 0 || interrupted != nil && !hasEndedBefore(t, *interrupted) {
 			continue
 		}
 		// The kubelet kills all containers of the pod to restart them: this may be
 		// why the container ended.
-		if all := restarting(pod); all != nil && !precedes(t, all.LastTransitionTime.Time) {
+		if all := restarting(pod); all != nil && !hasEndedBefore(t, all.LastTransitionTime.Time) {
 			continue
 		}
 		return endOf(status.Name, t)
@@ -147,17 +149,17 @@ func completion(pod *corev1.Pod, status *corev1.ContainerStatus, interrupted *ti
 func failure(pod *corev1.Pod, status *corev1.ContainerStatus, interrupted *time.Time) *End {
 	t := status.State.Terminated
 	switch {
-	case t == nil, restarting(pod) != nil, restarts(pod, status.Name, t.ExitCode),
-		interrupted != nil && !precedes(t, *interrupted):
+	case t == nil, restarting(pod) != nil, isRestarted(pod, status.Name, t.ExitCode),
+		interrupted != nil && !hasEndedBefore(t, *interrupted):
 		return nil
 	}
 	return endOf(status.Name, t)
 }
 
-// restarts is [Restarts] for a container of the pod.
-func restarts(pod *corev1.Pod, name string, exitCode int32) bool {
+// isRestarted is [IsRestarted] for a container of the pod.
+func isRestarted(pod *corev1.Pod, name string, exitCode int32) bool {
 	own, rules := restartPolicyOf(pod, name)
-	return Restarts(pod.Spec.RestartPolicy, own, rules, exitCode)
+	return IsRestarted(pod.Spec.RestartPolicy, own, rules, exitCode)
 }
 
 func restartPolicyOf(pod *corev1.Pod, name string) (own *corev1.ContainerRestartPolicy, rules []corev1.ContainerRestartRule) {
@@ -169,12 +171,12 @@ func restartPolicyOf(pod *corev1.Pod, name string) (own *corev1.ContainerRestart
 	return nil, nil
 }
 
-// Restarts reports whether the kubelet starts a regular container again after an
+// IsRestarted reports whether the kubelet starts a regular container again after an
 // exit with this code (k8s.io/kubernetes/pkg/api/v1/pod, ContainerShouldRestart):
 // its own rules, of which the first that matches counts, then its own policy, then
 // the pod's. Without a policy of its own its rules do not count.
-func Restarts(pod corev1.RestartPolicy, own *corev1.ContainerRestartPolicy, rules []corev1.ContainerRestartRule, exitCode int32) bool {
-	if RestartsByRule(own, rules, exitCode) {
+func IsRestarted(pod corev1.RestartPolicy, own *corev1.ContainerRestartPolicy, rules []corev1.ContainerRestartRule, exitCode int32) bool {
+	if IsRestartedByRule(own, rules, exitCode) {
 		return true
 	}
 	policy := pod
@@ -191,10 +193,10 @@ func Restarts(pod corev1.RestartPolicy, own *corev1.ContainerRestartPolicy, rule
 	}
 }
 
-// RestartsByRule reports whether the container's own rules demand a restart, of
+// IsRestartedByRule reports whether the container's own rules demand a restart, of
 // this container or of all, after an exit with this code. The first rule that
 // matches counts. An action that is newer than this program is no restart.
-func RestartsByRule(own *corev1.ContainerRestartPolicy, rules []corev1.ContainerRestartRule, exitCode int32) bool {
+func IsRestartedByRule(own *corev1.ContainerRestartPolicy, rules []corev1.ContainerRestartRule, exitCode int32) bool {
 	if own == nil {
 		return false
 	}

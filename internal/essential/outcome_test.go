@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
 var noon = time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -18,10 +20,10 @@ const (
 )
 
 var (
-	anyIgnore = Policies{Completion: CompletionAny, OnFailure: OnFailureIgnore}
-	anyStop   = Policies{Completion: CompletionAny, OnFailure: OnFailureStop}
-	allIgnore = Policies{Completion: CompletionAll, OnFailure: OnFailureIgnore}
-	allStop   = Policies{Completion: CompletionAll, OnFailure: OnFailureStop}
+	anyIgnore = Policies{Completion: api.CompletionAny, OnFailure: api.OnFailureIgnore}
+	anyStop   = Policies{Completion: api.CompletionAny, OnFailure: api.OnFailureStop}
+	allIgnore = Policies{Completion: api.CompletionAll, OnFailure: api.OnFailureIgnore}
+	allStop   = Policies{Completion: api.CompletionAll, OnFailure: api.OnFailureStop}
 )
 
 func TestOutcomeOf(t *testing.T) {
@@ -41,7 +43,7 @@ func TestOutcomeOf(t *testing.T) {
 		return Outcome{Phase: corev1.PodFailed, Because: End{Container: name, ExitCode: code}.String()}
 	}
 	hopeless := func(name string, code int32) Outcome {
-		return Outcome{Hopeless: true, Because: End{Container: name, ExitCode: code}.String()}
+		return Outcome{FailureIgnored: true, Because: End{Container: name, ExitCode: code}.String()}
 	}
 	killed := func(reason string, code int32) Outcome {
 		return Outcome{Phase: corev1.PodFailed, Because: End{Container: "main", ExitCode: code, Reason: reason}.String()}
@@ -221,21 +223,21 @@ func TestARecordDecides(t *testing.T) {
 		pod  *podBuilder
 		want Outcome
 	}{
-		"a delay, and main runs":              {main(running()).annotated(DueAnnotation, record("Succeeded")), succeeded},
-		"a delay, and main fails":             {main(exited(1)).annotated(DueAnnotation, record("Succeeded")), succeeded},
-		"a delay of a failure":                {main(exited(0)).annotated(DueAnnotation, record("Failed")), failed},
-		"a stop, and main runs":               {main(running()).annotated(StoppedAnnotation, record("Succeeded")), succeeded},
-		"a stop as failed, and main exits 0":  {main(exited(0)).annotated(StoppedAnnotation, record("Failed")), failed},
-		"a stop goes before a delay":          {main(running()).annotated(StoppedAnnotation, record("Failed")).annotated(DueAnnotation, record("Succeeded")), failed},
-		"a delay, then a deletion":            {main(running()).annotated(DueAnnotation, record("Succeeded")).deleted(noon.Add(-time.Hour), nil), succeeded},
-		"a delay, then the pod's deadline":    {main(running()).annotated(DueAnnotation, record("Succeeded")).started(noon.Add(-time.Hour)).deadline(60), succeeded},
-		"a delay, then a preemption":          {main(running()).annotated(DueAnnotation, record("Succeeded")).disrupted("True", "PreemptionByScheduler", noon), succeeded},
-		"a delay, then node pressure":         {main(exited(0)).annotated(DueAnnotation, record("Succeeded")).disrupted("True", "TerminationByKubelet", noon), Outcome{}},
-		"a stop, and its deadline":            {main(exited(0).at(noon)).annotated(StoppedAnnotation, record("Succeeded")).started(noon.Add(-time.Hour)).deadline(1).phase("Failed").reason("DeadlineExceeded"), succeeded},
-		"a stop, then a shutdown of the node": {main(exited(0)).annotated(StoppedAnnotation, record("Succeeded")).phase("Failed").reason("Terminated"), Outcome{}},
-		"garbage is no record":                {main(running()).annotated(StoppedAnnotation, "yesterday").annotated(DueAnnotation, "soon"), Outcome{}},
+		"a delay, and main runs":              {main(running()).annotated(api.DueAnnotation, record("Succeeded")), succeeded},
+		"a delay, and main fails":             {main(exited(1)).annotated(api.DueAnnotation, record("Succeeded")), succeeded},
+		"a delay of a failure":                {main(exited(0)).annotated(api.DueAnnotation, record("Failed")), failed},
+		"a stop, and main runs":               {main(running()).annotated(api.StoppedAnnotation, record("Succeeded")), succeeded},
+		"a stop as failed, and main exits 0":  {main(exited(0)).annotated(api.StoppedAnnotation, record("Failed")), failed},
+		"a stop goes before a delay":          {main(running()).annotated(api.StoppedAnnotation, record("Failed")).annotated(api.DueAnnotation, record("Succeeded")), failed},
+		"a delay, then a deletion":            {main(running()).annotated(api.DueAnnotation, record("Succeeded")).deleted(noon.Add(-time.Hour), nil), succeeded},
+		"a delay, then the pod's deadline":    {main(running()).annotated(api.DueAnnotation, record("Succeeded")).started(noon.Add(-time.Hour)).deadline(60), succeeded},
+		"a delay, then a preemption":          {main(running()).annotated(api.DueAnnotation, record("Succeeded")).disrupted("True", "PreemptionByScheduler", noon), succeeded},
+		"a delay, then node pressure":         {main(exited(0)).annotated(api.DueAnnotation, record("Succeeded")).disrupted("True", "TerminationByKubelet", noon), Outcome{}},
+		"a stop, and its deadline":            {main(exited(0).at(noon)).annotated(api.StoppedAnnotation, record("Succeeded")).started(noon.Add(-time.Hour)).deadline(1).phase("Failed").reason("DeadlineExceeded"), succeeded},
+		"a stop, then a shutdown of the node": {main(exited(0)).annotated(api.StoppedAnnotation, record("Succeeded")).phase("Failed").reason("Terminated"), Outcome{}},
+		"garbage is no record":                {main(running()).annotated(api.StoppedAnnotation, "yesterday").annotated(api.DueAnnotation, "soon"), Outcome{}},
 		"the delay of an old version":         {main(running()).old(corev1.ConditionFalse, "EssentialContainerCompleted", because), succeeded},
-		"the stop of an old version":          {main(running()).old(corev1.ConditionTrue, "EssentialContainerCompleted", because).annotated(StoppedAnnotation, "2030-01-02T12:00:00.001Z"), succeeded},
+		"the stop of an old version":          {main(running()).old(corev1.ConditionTrue, "EssentialContainerCompleted", because).annotated(api.StoppedAnnotation, "2030-01-02T12:00:00.001Z"), succeeded},
 		"the failure of an old version":       {main(exited(0)).old(corev1.ConditionTrue, "EssentialContainerFailed", because), failed},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -252,8 +254,8 @@ func in(action corev1.ContainerRestartRuleAction, codes ...int32) corev1.Contain
 	return corev1.ContainerRestartRule{Action: action, ExitCodes: &corev1.ContainerRestartRuleOnExitCodes{Operator: corev1.ContainerRestartRuleOnExitCodesOpIn, Values: codes}}
 }
 
-// TestRestarts is the kubelet's table.
-func TestRestarts(t *testing.T) {
+// TestIsRestarted is the kubelet's table.
+func TestIsRestarted(t *testing.T) {
 	notIn := func(codes ...int32) corev1.ContainerRestartRule {
 		return corev1.ContainerRestartRule{Action: "Restart", ExitCodes: &corev1.ContainerRestartRuleOnExitCodes{Operator: corev1.ContainerRestartRuleOnExitCodesOpNotIn, Values: codes}}
 	}
@@ -289,14 +291,14 @@ func TestRestarts(t *testing.T) {
 		"rules without an own policy are void":    {aPod().policy(never).spec(corev1.Container{Name: "main", RestartPolicyRules: []corev1.ContainerRestartRule{in("Restart", 42)}}), 42, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			if got := restarts(tt.pod.build(), "main", tt.code); got != tt.want {
+			if got := isRestarted(tt.pod.build(), "main", tt.code); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestEndsByItself(t *testing.T) {
+func TestHasEndedForGood(t *testing.T) {
 	for sentence, tt := range map[string]struct {
 		pod  *podBuilder
 		want bool
@@ -312,7 +314,7 @@ func TestEndsByItself(t *testing.T) {
 		"no status yet":                         {aPod().policy(never), false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			if got := EndsByItself(tt.pod.build()); got != tt.want {
+			if got := HasEndedForGood(tt.pod.build()); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})

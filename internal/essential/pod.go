@@ -4,22 +4,24 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
-// Tracked reports whether the webhook has accepted the pod's label.
-func Tracked(pod *corev1.Pod) bool {
-	return pod.Annotations[TrackedAnnotation] != ""
+// IsTracked reports whether the webhook has accepted the pod's label.
+func IsTracked(pod *corev1.Pod) bool {
+	return pod.Annotations[api.TrackedAnnotation] != ""
 }
 
-// Mirror reports whether the pod is the API's image of a static pod, which
+// IsMirror reports whether the pod is the API's image of a static pod, which
 // only the kubelet's own files can stop.
-func Mirror(pod *corev1.Pod) bool {
+func IsMirror(pod *corev1.Pod) bool {
 	_, ok := pod.Annotations[corev1.MirrorPodAnnotationKey]
 	return ok
 }
 
-// Terminal reports whether the pod has its last phase.
-func Terminal(pod *corev1.Pod) bool {
+// IsTerminal reports whether the pod has its last phase.
+func IsTerminal(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
@@ -33,9 +35,9 @@ func Condition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodConditi
 	return nil
 }
 
-// Running reports whether any of the pod's containers still runs, native
+// HasRunningContainers reports whether any of the pod's containers still runs, native
 // sidecars and ephemeral containers included.
-func Running(pod *corev1.Pod) bool {
+func HasRunningContainers(pod *corev1.Pod) bool {
 	running := func(s corev1.ContainerStatus) bool { return s.State.Running != nil }
 	return slices.ContainsFunc(pod.Status.ContainerStatuses, running) ||
 		slices.ContainsFunc(pod.Status.InitContainerStatuses, running) ||

@@ -6,9 +6,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
-func TestTracked(t *testing.T) {
+func TestIsTracked(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pod  *podBuilder
 		want bool
@@ -16,17 +18,17 @@ func TestTracked(t *testing.T) {
 		"with the annotation":             {aPod().tracked("main"), true},
 		"with an empty annotation":        {aPod().tracked(""), false},
 		"with the label alone":            {aPod().labelled("main"), false},
-		"with another annotation of ours": {aPod().annotated(StoppedAnnotation, "2026-01-05T02:00:00Z"), false},
+		"with another annotation of ours": {aPod().annotated(api.StoppedAnnotation, "2026-01-05T02:00:00Z"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := Tracked(tt.pod.build()); got != tt.want {
+			if got := IsTracked(tt.pod.build()); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestMirror(t *testing.T) {
+func TestIsMirror(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pod  *podBuilder
 		want bool
@@ -37,25 +39,25 @@ func TestMirror(t *testing.T) {
 		"any other pod":                                  {aPod(), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := Mirror(tt.pod.build()); got != tt.want {
+			if got := IsMirror(tt.pod.build()); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestTerminal(t *testing.T) {
+func TestIsTerminal(t *testing.T) {
 	for phase, want := range map[corev1.PodPhase]bool{
 		"": false, corev1.PodPending: false, corev1.PodRunning: false, corev1.PodUnknown: false,
 		corev1.PodSucceeded: true, corev1.PodFailed: true,
 	} {
-		if got := Terminal(aPod().phase(phase).build()); got != want {
+		if got := IsTerminal(aPod().phase(phase).build()); got != want {
 			t.Errorf("phase %q: got %v, want %v", phase, got, want)
 		}
 	}
 }
 
-func TestRunning(t *testing.T) {
+func TestHasRunningContainers(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pod  *podBuilder
 		want bool
@@ -71,7 +73,7 @@ func TestRunning(t *testing.T) {
 		"the phase does not decide": {aPod().phase(corev1.PodRunning), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := Running(tt.pod.build()); got != tt.want {
+			if got := HasRunningContainers(tt.pod.build()); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
@@ -85,7 +87,7 @@ func aPod() *podBuilder { return &podBuilder{} }
 func (b *podBuilder) build() *corev1.Pod { return &b.pod }
 
 func (b *podBuilder) labelled(value string) *podBuilder {
-	metav1.SetMetaDataLabel(&b.pod.ObjectMeta, Label, value)
+	metav1.SetMetaDataLabel(&b.pod.ObjectMeta, api.Label, value)
 	return b
 }
 
@@ -94,7 +96,9 @@ func (b *podBuilder) annotated(key, value string) *podBuilder {
 	return b
 }
 
-func (b *podBuilder) tracked(names string) *podBuilder { return b.annotated(TrackedAnnotation, names) }
+func (b *podBuilder) tracked(names string) *podBuilder {
+	return b.annotated(api.TrackedAnnotation, names)
+}
 
 func (b *podBuilder) phase(phase corev1.PodPhase) *podBuilder {
 	b.pod.Status.Phase = phase

@@ -10,48 +10,19 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-)
 
-// Completion says which completions of several essential containers end the pod.
-type Completion string
-
-// The first completion, or the last one of all.
-const (
-	CompletionAny Completion = "Any"
-	CompletionAll Completion = "All"
-)
-
-// OnFailure says what it means that an essential container failed for good.
-type OnFailure string
-
-// The pod is stopped with the phase Failed, or keeps running.
-const (
-	OnFailureStop   OnFailure = "Stop"
-	OnFailureIgnore OnFailure = "Ignore"
-)
-
-// Mode says who ends the containers beside the essential ones.
-type Mode string
-
-// The reaper, through the API; or the kubelet, for which admission turns them
-// into native sidecars.
-const (
-	ModeReap   Mode = "Reap"
-	ModeNative Mode = "Native"
+	"github.com/essential-containers/essential-containers/api"
 )
 
 // Forever as a retention means that the pod is not deleted; as a stop-delay, which no
 // user can write, that it is not stopped.
 const Forever time.Duration = math.MaxInt64
 
-// forever is [Forever] as users write it.
-const forever = "Forever"
-
 // Policies are what a user may decide about a pod, each by an annotation, and
 // the operator for all pods that say nothing.
 type Policies struct {
-	Completion Completion
-	OnFailure  OnFailure
+	Completion api.Completion
+	OnFailure  api.OnFailure
 	// StopDelay is the time between completion (or failure for good) and stop,
 	// for sidecars to flush. Not negative.
 	StopDelay time.Duration
@@ -59,21 +30,24 @@ type Policies struct {
 	// deletion, to read logs; [Forever]: no deletion. Not negative.
 	Retention time.Duration
 	// Mode matters at the pod's creation only.
-	Mode Mode
+	Mode api.Mode
 }
 
 // DefaultPolicies are in force where neither user nor operator decides.
 func DefaultPolicies() Policies {
-	return Policies{Completion: CompletionAny, OnFailure: OnFailureStop, Mode: ModeReap}
+	return Policies{Completion: api.CompletionAny, OnFailure: api.OnFailureStop, Mode: api.ModeReap}
 }
+
+// OwnAnnotations are the annotations that only the webhook and the reaper write.
+var OwnAnnotations = []string{api.TrackedAnnotation, api.DueAnnotation, api.StoppedAnnotation}
 
 // PolicyAnnotations are the annotations that [Policies.Override] reads, in the
 // order in which it complains.
-var PolicyAnnotations = []string{CompletionAnnotation, OnFailureAnnotation, StopDelayAnnotation, RetentionAnnotation, ModeAnnotation}
+var PolicyAnnotations = []string{api.CompletionAnnotation, api.OnFailureAnnotation, api.StopDelayAnnotation, api.RetentionAnnotation, api.ModeAnnotation}
 
 // cautious are the policies with which nothing is lost: a value that cannot be read
 // counts as these, whatever the operator's default.
-var cautious = Policies{Completion: CompletionAll, OnFailure: OnFailureIgnore, StopDelay: Forever, Retention: Forever, Mode: ModeReap}
+var cautious = Policies{Completion: api.CompletionAll, OnFailure: api.OnFailureIgnore, StopDelay: Forever, Retention: Forever, Mode: api.ModeReap}
 
 // Override returns the policies of a pod with these annotations, where p are
 // the operator's. With a value that cannot be read the pod is neither stopped nor
@@ -97,20 +71,20 @@ func (p Policies) Override(parent *field.Path, annotations map[string]string) (p
 // is allowed; the policy is as before then.
 func (p *Policies) Set(key, value string) error {
 	switch key {
-	case CompletionAnnotation:
-		return oneOf(&p.Completion, value, CompletionAny, CompletionAll)
-	case OnFailureAnnotation:
-		return oneOf(&p.OnFailure, value, OnFailureStop, OnFailureIgnore)
-	case StopDelayAnnotation:
+	case api.CompletionAnnotation:
+		return oneOf(&p.Completion, value, api.CompletionAny, api.CompletionAll)
+	case api.OnFailureAnnotation:
+		return oneOf(&p.OnFailure, value, api.OnFailureStop, api.OnFailureIgnore)
+	case api.StopDelayAnnotation:
 		return duration(&p.StopDelay, value, "must be a duration such as 90s, 1h30m or 2d")
-	case RetentionAnnotation:
-		if value == forever {
+	case api.RetentionAnnotation:
+		if value == api.RetentionForever {
 			p.Retention = Forever
 			return nil
 		}
-		return duration(&p.Retention, value, "must be a duration such as 90s, 1h30m or 2d, or "+forever)
-	case ModeAnnotation:
-		return oneOf(&p.Mode, value, ModeReap, ModeNative)
+		return duration(&p.Retention, value, "must be a duration such as 90s, 1h30m or 2d, or "+api.RetentionForever)
+	case api.ModeAnnotation:
+		return oneOf(&p.Mode, value, api.ModeReap, api.ModeNative)
 	default:
 		return fmt.Errorf("%s is not a policy", key)
 	}
@@ -119,15 +93,15 @@ func (p *Policies) Set(key, value string) error {
 // copy takes the policy that belongs to the annotation key from others.
 func (p *Policies) copy(key string, from Policies) {
 	switch key {
-	case CompletionAnnotation:
+	case api.CompletionAnnotation:
 		p.Completion = from.Completion
-	case OnFailureAnnotation:
+	case api.OnFailureAnnotation:
 		p.OnFailure = from.OnFailure
-	case StopDelayAnnotation:
+	case api.StopDelayAnnotation:
 		p.StopDelay = from.StopDelay
-	case RetentionAnnotation:
+	case api.RetentionAnnotation:
 		p.Retention = from.Retention
-	case ModeAnnotation:
+	case api.ModeAnnotation:
 		p.Mode = from.Mode
 	}
 }
@@ -135,18 +109,18 @@ func (p *Policies) copy(key string, from Policies) {
 // Get returns the policy that belongs to the annotation key as Set takes it.
 func (p Policies) Get(key string) string {
 	switch key {
-	case CompletionAnnotation:
+	case api.CompletionAnnotation:
 		return string(p.Completion)
-	case OnFailureAnnotation:
+	case api.OnFailureAnnotation:
 		return string(p.OnFailure)
-	case StopDelayAnnotation:
+	case api.StopDelayAnnotation:
 		return p.StopDelay.String()
-	case RetentionAnnotation:
+	case api.RetentionAnnotation:
 		if p.Retention == Forever {
-			return forever
+			return api.RetentionForever
 		}
 		return p.Retention.String()
-	case ModeAnnotation:
+	case api.ModeAnnotation:
 		return string(p.Mode)
 	default:
 		return ""
@@ -204,7 +178,7 @@ func parseDuration(text string) (time.Duration, error) {
 func UnknownAnnotations(parent *field.Path, annotations map[string]string) (sentences []string) {
 	var unknown []string
 	for key := range annotations {
-		if strings.HasPrefix(key, AnnotationPrefix) && !slices.Contains(OwnAnnotations, key) && !slices.Contains(PolicyAnnotations, key) {
+		if strings.HasPrefix(key, api.AnnotationPrefix) && !slices.Contains(OwnAnnotations, key) && !slices.Contains(PolicyAnnotations, key) {
 			unknown = append(unknown, key)
 		}
 	}
@@ -213,12 +187,12 @@ func UnknownAnnotations(parent *field.Path, annotations map[string]string) (sent
 		if i == maxListed {
 			return append(sentences, "further unknown annotations are ignored too")
 		}
-		sentences = append(sentences, fmt.Sprintf("%s: unknown annotation, ignored%s", AnnotationPath(parent, shown(key)), didYouMean(AnnotationPrefix, policyLike(key))))
+		sentences = append(sentences, fmt.Sprintf("%s: unknown annotation, ignored%s", AnnotationPath(parent, shown(key)), didYouMean(api.AnnotationPrefix, policyLike(key))))
 	}
 	return sentences
 }
 
-// policyLike returns the policy, without the AnnotationPrefix, that is most likely meant by
+// policyLike returns the policy, without the prefix, that is most likely meant by
 // an unknown key.
 func policyLike(key string) string {
 	if len(key) > validation.DNS1123LabelMaxLength {
@@ -226,9 +200,9 @@ func policyLike(key string) string {
 	}
 	names := make([]string, len(PolicyAnnotations))
 	for i, known := range PolicyAnnotations {
-		names[i] = strings.TrimPrefix(known, AnnotationPrefix)
+		names[i] = strings.TrimPrefix(known, api.AnnotationPrefix)
 	}
-	return closest(strings.TrimPrefix(key, AnnotationPrefix), names)
+	return closest(strings.TrimPrefix(key, api.AnnotationPrefix), names)
 }
 
 // AnnotationPath is where an annotation stands in an object whose metadata is at

@@ -8,10 +8,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
 func TestOverride(t *testing.T) {
-	operator := Policies{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: time.Second, Retention: time.Minute, Mode: ModeReap}
+	operator := Policies{Completion: api.CompletionAll, OnFailure: api.OnFailureStop, StopDelay: time.Second, Retention: time.Minute, Mode: api.ModeReap}
 	with := func(change func(*Policies)) Policies {
 		p := operator
 		change(&p)
@@ -25,28 +27,28 @@ func TestOverride(t *testing.T) {
 	}{
 		"no annotations":                {want: operator},
 		"annotations of somebody else":  {annotations: map[string]string{"example.com/completion": "Any"}, want: operator},
-		"completion Any":                {annotations: map[string]string{"essential-containers/completion": "Any"}, want: with(func(p *Policies) { p.Completion = CompletionAny })},
-		"on-failure Ignore":             {annotations: map[string]string{"essential-containers/on-failure": "Ignore"}, want: with(func(p *Policies) { p.OnFailure = OnFailureIgnore })},
+		"completion Any":                {annotations: map[string]string{"essential-containers/completion": "Any"}, want: with(func(p *Policies) { p.Completion = api.CompletionAny })},
+		"on-failure Ignore":             {annotations: map[string]string{"essential-containers/on-failure": "Ignore"}, want: with(func(p *Policies) { p.OnFailure = api.OnFailureIgnore })},
 		"a stop-delay":                  {annotations: map[string]string{"essential-containers/stop-delay": "1m30s"}, want: with(func(p *Policies) { p.StopDelay = 90 * time.Second })},
 		"no stop-delay":                 {annotations: map[string]string{"essential-containers/stop-delay": "0"}, want: with(func(p *Policies) { p.StopDelay = 0 })},
 		"a retention":                   {annotations: map[string]string{"essential-containers/retention": "10m"}, want: with(func(p *Policies) { p.Retention = 10 * time.Minute })},
 		"a retention without end":       {annotations: map[string]string{"essential-containers/retention": "Forever"}, want: with(func(p *Policies) { p.Retention = math.MaxInt64 })},
-		"mode Native":                   {annotations: map[string]string{"essential-containers/mode": "Native"}, want: with(func(p *Policies) { p.Mode = ModeNative })},
-		"a mode that is none":           {annotations: map[string]string{"essential-containers/mode": "native"}, want: with(func(p *Policies) { p.Mode = ModeReap }), errs: []string{`metadata.annotations[essential-containers/mode]: Invalid value: "native": must be Reap or Native`}},
-		"a completion that is none":     {annotations: map[string]string{"essential-containers/completion": "Some"}, want: with(func(p *Policies) { p.Completion = CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "Some": must be Any or All`}},
-		"values are case sensitive":     {annotations: map[string]string{"essential-containers/on-failure": "stop"}, want: with(func(p *Policies) { p.OnFailure = OnFailureIgnore }), errs: []string{`metadata.annotations[essential-containers/on-failure]: Invalid value: "stop": must be Stop or Ignore`}},
-		"an empty value is none":        {annotations: map[string]string{"essential-containers/completion": ""}, want: with(func(p *Policies) { p.Completion = CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "": must be Any or All`}},
+		"mode Native":                   {annotations: map[string]string{"essential-containers/mode": "Native"}, want: with(func(p *Policies) { p.Mode = api.ModeNative })},
+		"a mode that is none":           {annotations: map[string]string{"essential-containers/mode": "native"}, want: with(func(p *Policies) { p.Mode = api.ModeReap }), errs: []string{`metadata.annotations[essential-containers/mode]: Invalid value: "native": must be Reap or Native`}},
+		"a completion that is none":     {annotations: map[string]string{"essential-containers/completion": "Some"}, want: with(func(p *Policies) { p.Completion = api.CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "Some": must be Any or All`}},
+		"values are case sensitive":     {annotations: map[string]string{"essential-containers/on-failure": "stop"}, want: with(func(p *Policies) { p.OnFailure = api.OnFailureIgnore }), errs: []string{`metadata.annotations[essential-containers/on-failure]: Invalid value: "stop": must be Stop or Ignore`}},
+		"an empty value is none":        {annotations: map[string]string{"essential-containers/completion": ""}, want: with(func(p *Policies) { p.Completion = api.CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "": must be Any or All`}},
 		"a number without a unit":       {annotations: map[string]string{"essential-containers/stop-delay": "30"}, want: with(func(p *Policies) { p.StopDelay = Forever }), errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "30": ` + notADuration}},
 		"a negative stop-delay":         {annotations: map[string]string{"essential-containers/stop-delay": "-1s"}, want: with(func(p *Policies) { p.StopDelay = Forever }), errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "-1s": must not be negative`}},
 		"a negative retention":          {annotations: map[string]string{"essential-containers/retention": "-1s"}, want: with(func(p *Policies) { p.Retention = Forever }), errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "-1s": must not be negative`}},
 		"weeks are no unit":             {annotations: map[string]string{"essential-containers/retention": "7w"}, want: with(func(p *Policies) { p.Retention = Forever }), errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "7w": ` + notADuration + ", or Forever"}},
 		"a stop-delay without end":      {annotations: map[string]string{"essential-containers/stop-delay": "Forever"}, want: with(func(p *Policies) { p.StopDelay = Forever }), errs: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "Forever": ` + notADuration}},
 		"more than 292 years":           {annotations: map[string]string{"essential-containers/retention": "3000000h"}, want: with(func(p *Policies) { p.Retention = Forever }), errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "3000000h": ` + notADuration + ", or Forever"}},
-		"a long value is not repeated":  {annotations: map[string]string{"essential-containers/completion": strings.Repeat("x", 5000)}, want: with(func(p *Policies) { p.Completion = CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "` + strings.Repeat("x", 97) + `...": must be Any or All`}},
-		"one bad value spares the rest": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/retention": "1h"}, want: with(func(p *Policies) { p.Completion = CompletionAll; p.Retention = time.Hour }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`}},
+		"a long value is not repeated":  {annotations: map[string]string{"essential-containers/completion": strings.Repeat("x", 5000)}, want: with(func(p *Policies) { p.Completion = api.CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "` + strings.Repeat("x", 97) + `...": must be Any or All`}},
+		"one bad value spares the rest": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/retention": "1h"}, want: with(func(p *Policies) { p.Completion = api.CompletionAll; p.Retention = time.Hour }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`}},
 		"each bad value is told": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/on-failure": "x", "essential-containers/stop-delay": "x", "essential-containers/retention": "x"}, want: with(func(p *Policies) {
-			p.Completion = CompletionAll
-			p.OnFailure = OnFailureIgnore
+			p.Completion = api.CompletionAll
+			p.OnFailure = api.OnFailureIgnore
 			p.StopDelay = Forever
 			p.Retention = Forever
 		}), errs: []string{
@@ -70,7 +72,7 @@ func TestOverride(t *testing.T) {
 		})
 	}
 	template := field.NewPath("spec", "template")
-	if _, errs := operator.Override(template, map[string]string{CompletionAnnotation: "x"}); len(errs) != 1 ||
+	if _, errs := operator.Override(template, map[string]string{api.CompletionAnnotation: "x"}); len(errs) != 1 ||
 		errs[0].Field != "spec.template.metadata.annotations[essential-containers/completion]" {
 		t.Errorf("below a template: %v", errs)
 	}
@@ -85,7 +87,7 @@ func TestDefaultPolicies(t *testing.T) {
 
 func TestSetRefusesWhatIsNoPolicy(t *testing.T) {
 	var p Policies
-	if err := p.Set(TrackedAnnotation, "main"); err == nil || p != (Policies{}) {
+	if err := p.Set(api.TrackedAnnotation, "main"); err == nil || p != (Policies{}) {
 		t.Errorf("got error %v, policies %+v", err, p)
 	}
 }
@@ -93,8 +95,8 @@ func TestSetRefusesWhatIsNoPolicy(t *testing.T) {
 func TestWhatIsGotCanBeSet(t *testing.T) {
 	for _, want := range []Policies{
 		DefaultPolicies(),
-		{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: 90 * time.Second, Retention: Forever, Mode: ModeNative},
-		{Completion: CompletionAny, OnFailure: OnFailureStop, Retention: time.Hour + time.Millisecond, Mode: ModeReap},
+		{Completion: api.CompletionAll, OnFailure: api.OnFailureStop, StopDelay: 90 * time.Second, Retention: Forever, Mode: api.ModeNative},
+		{Completion: api.CompletionAny, OnFailure: api.OnFailureStop, Retention: time.Hour + time.Millisecond, Mode: api.ModeReap},
 	} {
 		var got Policies
 		for _, key := range PolicyAnnotations {
@@ -106,10 +108,10 @@ func TestWhatIsGotCanBeSet(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
-	if got := (Policies{Retention: Forever}).Get(RetentionAnnotation); got != "Forever" {
+	if got := (Policies{Retention: Forever}).Get(api.RetentionAnnotation); got != "Forever" {
 		t.Errorf("a retention without end reads %q", got)
 	}
-	if got := DefaultPolicies().Get(TrackedAnnotation); got != "" {
+	if got := DefaultPolicies().Get(api.TrackedAnnotation); got != "" {
 		t.Errorf("what is no policy reads %q", got)
 	}
 }
@@ -121,7 +123,7 @@ func TestDurations(t *testing.T) {
 		strings.Repeat("1s", 64): 64 * time.Second, strings.Repeat("1s", 65): -1, strings.Repeat("0", 300) + "1s": -1,
 	} {
 		p := Policies{Retention: -1}
-		if err := p.Set(RetentionAnnotation, text); p.Retention != want || (err == nil) != (want >= 0) {
+		if err := p.Set(api.RetentionAnnotation, text); p.Retention != want || (err == nil) != (want >= 0) {
 			t.Errorf("%q reads as %v, error %v", text, p.Retention, err)
 		}
 	}
@@ -133,7 +135,7 @@ func TestUnknownAnnotations(t *testing.T) {
 		want        []string
 	}{
 		"none":                            {},
-		"all that are known":              {annotations: map[string]string{TrackedAnnotation: "", DueAnnotation: "", StoppedAnnotation: "", CompletionAnnotation: "", OnFailureAnnotation: "", StopDelayAnnotation: "", RetentionAnnotation: "", ModeAnnotation: ""}},
+		"all that are known":              {annotations: map[string]string{api.TrackedAnnotation: "", api.DueAnnotation: "", api.StoppedAnnotation: "", api.CompletionAnnotation: "", api.OnFailureAnnotation: "", api.StopDelayAnnotation: "", api.RetentionAnnotation: "", api.ModeAnnotation: ""}},
 		"another prefix":                  {annotations: map[string]string{"essential-containers.example.com/x": "", "essential-containers": ""}},
 		"a typing error":                  {annotations: map[string]string{"essential-containers/retantion": ""}, want: []string{`metadata.annotations[essential-containers/retantion]: unknown annotation, ignored; did you mean "essential-containers/retention"?`}},
 		"far from any":                    {annotations: map[string]string{"essential-containers/strategy": ""}, want: []string{`metadata.annotations[essential-containers/strategy]: unknown annotation, ignored`}},
@@ -164,9 +166,9 @@ func FuzzPolicies(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, completion, onFailure, stopDelay, retention string) {
 		annotations := map[string]string{
-			CompletionAnnotation: completion, OnFailureAnnotation: onFailure, StopDelayAnnotation: stopDelay, RetentionAnnotation: retention,
+			api.CompletionAnnotation: completion, api.OnFailureAnnotation: onFailure, api.StopDelayAnnotation: stopDelay, api.RetentionAnnotation: retention,
 		}
-		before := Policies{Completion: CompletionAll, OnFailure: OnFailureStop, StopDelay: time.Second, Retention: time.Minute, Mode: ModeReap}
+		before := Policies{Completion: api.CompletionAll, OnFailure: api.OnFailureStop, StopDelay: time.Second, Retention: time.Minute, Mode: api.ModeReap}
 		after, errs := before.Override(nil, annotations)
 		told := map[string]bool{}
 		for _, err := range errs {
@@ -184,8 +186,8 @@ func FuzzPolicies(f *testing.F) {
 			t.Errorf("negative: %+v", after)
 		}
 		again, errs := before.Override(nil, map[string]string{
-			CompletionAnnotation: after.Get(CompletionAnnotation), OnFailureAnnotation: after.Get(OnFailureAnnotation),
-			StopDelayAnnotation: after.Get(StopDelayAnnotation), RetentionAnnotation: after.Get(RetentionAnnotation),
+			api.CompletionAnnotation: after.Get(api.CompletionAnnotation), api.OnFailureAnnotation: after.Get(api.OnFailureAnnotation),
+			api.StopDelayAnnotation: after.Get(api.StopDelayAnnotation), api.RetentionAnnotation: after.Get(api.RetentionAnnotation),
 		})
 		if len(errs) > 0 || again != after {
 			t.Errorf("%+v reads as %+v, errors %v", after, again, errs)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
 // Record is an outcome that the reaper has written down, as an annotation of the
@@ -35,11 +37,11 @@ func ParseRecord(text string) (r Record, ok bool) {
 // StopOf returns the record of the pod's stop. ok is false if the reaper has not
 // stopped the pod.
 func StopOf(pod *corev1.Pod) (r Record, ok bool) {
-	return ParseRecord(pod.Annotations[StoppedAnnotation])
+	return ParseRecord(pod.Annotations[api.StoppedAnnotation])
 }
 
-// Stopped reports whether the reaper has stopped the pod.
-func Stopped(pod *corev1.Pod) bool {
+// IsStopped reports whether the reaper has stopped the pod.
+func IsStopped(pod *corev1.Pod) bool {
 	_, ok := StopOf(pod)
 	return ok
 }
@@ -47,7 +49,7 @@ func Stopped(pod *corev1.Pod) bool {
 // DueOf returns the record of the outcome for which the pod is stopped after a
 // delay. ok is false if there is none.
 func DueOf(pod *corev1.Pod) (r Record, ok bool) {
-	if r, ok := ParseRecord(pod.Annotations[DueAnnotation]); ok {
+	if r, ok := ParseRecord(pod.Annotations[api.DueAnnotation]); ok {
 		return r, true
 	}
 	return oldRecord(pod)

@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"pgregory.net/rapid"
+
+	"github.com/essential-containers/essential-containers/api"
 )
 
 func TestParseRecord(t *testing.T) {
@@ -69,21 +71,21 @@ func TestStopsAndDelaysAreToldApart(t *testing.T) {
 		due  Record
 	}{
 		"none":                                {aPod(), found{}, Record{}},
-		"a delay":                             {aPod().annotated(DueAnnotation, delay.String()), found{due: true}, delay},
-		"a stop":                              {aPod().annotated(StoppedAnnotation, stop.String()), found{stop: true}, Record{}},
-		"a stop after a delay":                {aPod().annotated(StoppedAnnotation, stop.String()).annotated(DueAnnotation, delay.String()), found{stop: true, due: true}, delay},
+		"a delay":                             {aPod().annotated(api.DueAnnotation, delay.String()), found{due: true}, delay},
+		"a stop":                              {aPod().annotated(api.StoppedAnnotation, stop.String()), found{stop: true}, Record{}},
+		"a stop after a delay":                {aPod().annotated(api.StoppedAnnotation, stop.String()).annotated(api.DueAnnotation, delay.String()), found{stop: true, due: true}, delay},
 		"the delay of a version 0.1":          {aPod().old(corev1.ConditionFalse, "EssentialContainerCompleted", "old"), found{due: true}, old},
-		"the stop of a version 0.1":           {aPod().old(corev1.ConditionTrue, "EssentialContainerCompleted", "old").annotated(StoppedAnnotation, oldTime), found{due: true, oldStop: true}, old},
-		"a new delay counts more than an old": {aPod().annotated(DueAnnotation, delay.String()).old(corev1.ConditionFalse, "EssentialContainerFailed", "old"), found{due: true}, delay},
+		"the stop of a version 0.1":           {aPod().old(corev1.ConditionTrue, "EssentialContainerCompleted", "old").annotated(api.StoppedAnnotation, oldTime), found{due: true, oldStop: true}, old},
+		"a new delay counts more than an old": {aPod().annotated(api.DueAnnotation, delay.String()).old(corev1.ConditionFalse, "EssentialContainerFailed", "old"), found{due: true}, delay},
 		"the condition of another project":    {aPod().conditioned("example.com/Stopped", corev1.ConditionTrue, ""), found{}, Record{}},
-		"garbage":                             {aPod().annotated(DueAnnotation, "x").annotated(StoppedAnnotation, "y"), found{}, Record{}},
+		"garbage":                             {aPod().annotated(api.DueAnnotation, "x").annotated(api.StoppedAnnotation, "y"), found{}, Record{}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			pod := tt.pod.build()
 			_, isStopped := StopOf(pod)
 			due, isDue := DueOf(pod)
 			at, isOld := OldStop(pod)
-			if got := (found{isStopped, isDue, isOld}); got != tt.want || Stopped(pod) != tt.want.stop {
+			if got := (found{isStopped, isDue, isOld}); got != tt.want || IsStopped(pod) != tt.want.stop {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 			if isDue && !cmp.Equal(tt.due, due) {

@@ -6,11 +6,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/essential-containers/essential-containers/internal/reference"
+	"github.com/essential-containers/essential-containers/api"
+	"github.com/essential-containers/essential-containers/test/reference"
 )
 
 func TestReferenceListsTheKeys(t *testing.T) {
-	want := slices.Concat([]string{Label, Label}, OwnAnnotations, PolicyAnnotations)
+	want := slices.Concat([]string{api.Label, api.Label}, OwnAnnotations, PolicyAnnotations)
 	got := reference.FirstColumn(t, "## Labels and annotations")
 	slices.Sort(want)
 	slices.Sort(got)

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/webhook"
 )
@@ -84,7 +85,7 @@ func allowAll(w http.ResponseWriter, r *http.Request) { allow(w, r, nil) }
 func reviewOf(size int) ([]byte, error) {
 	p := pod("import", true, true)
 	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
-	delete(p.Annotations, essential.TrackedAnnotation)
+	delete(p.Annotations, api.TrackedAnnotation)
 	for i := 0; ; i++ {
 		raw, err := json.Marshal(p)
 		if err != nil {

@@ -22,7 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -73,7 +73,7 @@ func newClients(config *rest.Config) (kubernetes.Interface, error) {
 // controllers that make some of it elsewhere may be stopped here.
 func (c *cluster) prepare(ctx context.Context) error {
 	_, err := c.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: namespace, Labels: map[string]string{essential.Label: essential.NamespaceEnabled},
+		Name: namespace, Labels: map[string]string{api.Label: api.NamespaceEnabled},
 	}}, metav1.CreateOptions{})
 	errs := []error{err}
 	_, err = c.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}, metav1.CreateOptions{})

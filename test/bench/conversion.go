@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/webhook"
 )
@@ -37,11 +38,11 @@ func (b *bench) conversion(ctx context.Context) (figures []*figure, err error) {
 			return nil, err
 		}
 		for i := range b.sizes.Rounds {
-			took := map[essential.Mode]reviewed{}
+			took := map[api.Mode]reviewed{}
 			err := b.inTurns(i, func(own bool) (err error) {
-				mode := essential.ModeReap
+				mode := api.ModeReap
 				if own {
-					mode = essential.ModeNative
+					mode = api.ModeNative
 				}
 				took[mode], err = b.reviewMode(ctx, server, mode, sidecars)
 				return err
@@ -53,10 +54,10 @@ func (b *bench) conversion(ctx context.Context) (figures []*figure, err error) {
 			if err != nil {
 				return nil, err
 			}
-			own, base := took[essential.ModeNative], took[essential.ModeReap]
+			own, base := took[api.ModeNative], took[api.ModeReap]
 			rate.add(own.perSecond, base.perSecond)
 			p99.add(percentile(own.milliseconds, 99), percentile(base.milliseconds, 99))
-			creation.add(median(created[essential.ModeNative]), median(created[essential.ModeReap]))
+			creation.add(median(created[api.ModeNative]), median(created[api.ModeReap]))
 		}
 		b.say("conversion of %d sidecars, beside mode Reap: reviews/s %v, p99 %v ms, creation p50 %v ms", sidecars, rate.Rounds, p99.Rounds, creation.Rounds)
 		figures = append(figures, rate, p99, creation)
@@ -65,10 +66,10 @@ func (b *bench) conversion(ctx context.Context) (figures []*figure, err error) {
 }
 
 // modePod is one that no webhook has seen, with a main container and sidecars.
-func modePod(name string, mode essential.Mode, sidecars int) *corev1.Pod {
+func modePod(name string, mode api.Mode, sidecars int) *corev1.Pod {
 	p := labelledPod(name, webhookHandler)
 	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
-	p.Annotations[essential.ModeAnnotation] = string(mode)
+	p.Annotations[api.ModeAnnotation] = string(mode)
 	p.Spec.Containers = []corev1.Container{container("main")}
 	for i := range sidecars {
 		p.Spec.Containers = append(p.Spec.Containers, container(fmt.Sprintf("sidecar-%d", i)))
@@ -77,14 +78,14 @@ func modePod(name string, mode essential.Mode, sidecars int) *corev1.Pod {
 }
 
 // toConvert is how many of its sidecars the webhook has to make native.
-func toConvert(mode essential.Mode, sidecars int) int {
-	if mode == essential.ModeNative {
+func toConvert(mode api.Mode, sidecars int) int {
+	if mode == api.ModeNative {
 		return sidecars
 	}
 	return 0
 }
 
-func (b *bench) reviewMode(ctx context.Context, server *httptest.Server, mode essential.Mode, sidecars int) (r reviewed, err error) {
+func (b *bench) reviewMode(ctx context.Context, server *httptest.Server, mode api.Mode, sidecars int) (r reviewed, err error) {
 	raw, err := json.Marshal(modePod("import", mode, sidecars))
 	if err != nil {
 		return r, err
@@ -137,9 +138,9 @@ func patchOf(answer []byte) ([]byte, error) {
 
 // createModes returns milliseconds of the pods of each mode, which take turns
 // every few.
-func (b *bench) createModes(ctx context.Context, round, sidecars int) (milliseconds map[essential.Mode][]float64, err error) {
-	milliseconds = map[essential.Mode][]float64{}
-	modes := []essential.Mode{essential.ModeNative, essential.ModeReap}
+func (b *bench) createModes(ctx context.Context, round, sidecars int) (milliseconds map[api.Mode][]float64, err error) {
+	milliseconds = map[api.Mode][]float64{}
+	modes := []api.Mode{api.ModeNative, api.ModeReap}
 	for turn := range max(1, b.sizes.Converted/batch) {
 		for i := range modes {
 			mode := modes[(round+turn+i)%len(modes)]
@@ -149,9 +150,9 @@ func (b *bench) createModes(ctx context.Context, round, sidecars int) (milliseco
 				if err != nil {
 					return nil, err
 				}
-				if got := len(created.Spec.InitContainers); got != toConvert(mode, sidecars) || !essential.Tracked(created) {
+				if got := len(created.Spec.InitContainers); got != toConvert(mode, sidecars) || !essential.IsTracked(created) {
 					return nil, fmt.Errorf("the API server has taken pod %s with %d native sidecars, not %d; tracked: %t",
-						name, got, toConvert(mode, sidecars), essential.Tracked(created))
+						name, got, toConvert(mode, sidecars), essential.IsTracked(created))
 				}
 				milliseconds[mode] = append(milliseconds[mode], took.Seconds()*1000)
 			}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/webhook"
 )
@@ -13,7 +14,7 @@ func TestOnlyAnswersThatConvertAreMeasured(t *testing.T) {
 	server := admissionServer()
 	t.Cleanup(server.Close)
 	const sidecars = 5
-	answer := func(path string, mode essential.Mode) []byte {
+	answer := func(path string, mode api.Mode) []byte {
 		raw, err := json.Marshal(modePod("import", mode, sidecars))
 		if err != nil {
 			t.Fatal(err)
@@ -28,15 +29,15 @@ func TestOnlyAnswersThatConvertAreMeasured(t *testing.T) {
 		}
 		return answer
 	}
-	native, reap, none := answer(webhook.PodsPath, essential.ModeNative), answer(webhook.PodsPath, essential.ModeReap), answer(allowPath, essential.ModeNative)
+	native, reap, none := answer(webhook.PodsPath, api.ModeNative), answer(webhook.PodsPath, api.ModeReap), answer(allowPath, api.ModeNative)
 	for sentence, c := range map[string]struct {
 		answer   []byte
 		sidecars int
 		fails    bool
 	}{
-		"all are converted":                     {native, toConvert(essential.ModeNative, sidecars), false},
+		"all are converted":                     {native, toConvert(api.ModeNative, sidecars), false},
 		"one is missing":                        {native, sidecars + 1, true},
-		"mode Reap converts none":               {reap, toConvert(essential.ModeReap, sidecars), false},
+		"mode Reap converts none":               {reap, toConvert(api.ModeReap, sidecars), false},
 		"mode Reap where they should have been": {reap, sidecars, true},
 		"a webhook that does nothing":           {none, 0, true},
 	} {
@@ -47,11 +48,11 @@ func TestOnlyAnswersThatConvertAreMeasured(t *testing.T) {
 }
 
 func TestBothModesAreAskedAboutTheSamePod(t *testing.T) {
-	native, reap := modePod("p", essential.ModeNative, 20), modePod("p", essential.ModeReap, 20)
-	if len(native.Spec.Containers) != 21 || native.Annotations[essential.ModeAnnotation] != "Native" || essential.Tracked(native) {
+	native, reap := modePod("p", api.ModeNative, 20), modePod("p", api.ModeReap, 20)
+	if len(native.Spec.Containers) != 21 || native.Annotations[api.ModeAnnotation] != "Native" || essential.IsTracked(native) {
 		t.Errorf("%d containers, annotations %v", len(native.Spec.Containers), native.Annotations)
 	}
-	native.Annotations[essential.ModeAnnotation] = reap.Annotations[essential.ModeAnnotation]
+	native.Annotations[api.ModeAnnotation] = reap.Annotations[api.ModeAnnotation]
 	if encoded(t, native) != encoded(t, reap) {
 		t.Error("they differ in more than the mode")
 	}

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -131,7 +132,7 @@ func (b *bench) createBatch(ctx context.Context, of handler, prefix string, crea
 // labelledPod is one that no webhook has seen.
 func labelledPod(name string, of handler) *corev1.Pod {
 	p := pod(name, true, false)
-	delete(p.Annotations, essential.TrackedAnnotation)
+	delete(p.Annotations, api.TrackedAnnotation)
 	p.Labels[handlerLabel] = string(of)
 	return p
 }
@@ -141,7 +142,7 @@ func (b *bench) createOne(ctx context.Context, of handler, name string) (took ti
 	if err != nil {
 		return took, err
 	}
-	if tracked := essential.Tracked(created); tracked != (of == webhookHandler || of == patchingHandler) {
+	if tracked := essential.IsTracked(created); tracked != (of == webhookHandler || of == patchingHandler) {
 		return took, fmt.Errorf("a pod of handler %s is tracked: %t", of, tracked)
 	}
 	return took, nil
@@ -190,6 +191,6 @@ func (b *bench) ask(ctx context.Context) (stop func(context.Context) error, err 
 func (b *bench) awaitAsked(ctx context.Context) error {
 	return kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
 		p, err := b.cluster.CoreV1().Pods(namespace).Create(ctx, labelledPod("try", webhookHandler), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		return err == nil && essential.Tracked(p), fmt.Sprintf("the webhook is not asked yet (%v)", err)
+		return err == nil && essential.IsTracked(p), fmt.Sprintf("the webhook is not asked yet (%v)", err)
 	})
 }

@@ -29,8 +29,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/certs"
-	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 	"github.com/essential-containers/essential-containers/webhook"
 )
@@ -59,7 +59,7 @@ func allowServer(ctx context.Context, args []string) error {
 	source := certs.NewSource(certs.Options{Dir: *folder, Registerer: prometheus.NewRegistry()})
 	mux := http.NewServeMux()
 	patch, err := json.Marshal([]map[string]string{{
-		"op": "add", "path": "/metadata/annotations/" + strings.ReplaceAll(essential.TrackedAnnotation, "/", "~1"), "value": "main",
+		"op": "add", "path": "/metadata/annotations/" + strings.ReplaceAll(api.TrackedAnnotation, "/", "~1"), "value": "main",
 	}})
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func (b *bench) serveWebhook(ctx context.Context) (s *server, bundle []byte, err
 	if bundle, err = writeCertificate(b.certificates()); err != nil {
 		return nil, nil, fmt.Errorf("making a certificate: %w", err)
 	}
-	s, err = b.serve(ctx, string(webhookHandler), b.webhook, "--cert-dir="+b.certificates(), "--shutdown-delay=0s")
+	s, err = b.serve(ctx, string(webhookHandler), b.program, "webhook", "--cert-dir="+b.certificates(), "--shutdown-delay=0s")
 	return s, bundle, err
 }
 

@@ -13,12 +13,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 func TestOneHandlerIsAskedAboutAPod(t *testing.T) {
 	labelled := &admissionregistrationv1.MutatingWebhook{ObjectSelector: &metav1.LabelSelector{
-		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: essential.Label, Operator: metav1.LabelSelectorOpExists}},
+		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: api.Label, Operator: metav1.LabelSelectorOpExists}},
 	}}
 	c := newRegistration(labelled, map[handler]string{webhookHandler: "https://a", baselineHandler: "https://b"}, nil)
 	if len(labelled.ObjectSelector.MatchLabels) > 0 {
@@ -42,7 +43,7 @@ func TestOneHandlerIsAskedAboutAPod(t *testing.T) {
 		if diff := cmp.Diff(want, urls); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", of, diff)
 		}
-		if p := labelledPod("p", of); essential.Tracked(p) {
+		if p := labelledPod("p", of); essential.IsTracked(p) {
 			t.Errorf("%s: the pod is tracked before the webhook has been asked", of)
 		}
 	}

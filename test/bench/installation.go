@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -202,6 +202,6 @@ func (i *installation) effects(ctx context.Context, probe *corev1.Pod) (e effect
 	if e.boundsReaper, err = forbids(i.contender, `{"metadata":{"labels":{"example.com/probe":"x"}}}`); err != nil {
 		return e, err
 	}
-	e.guardsAnnotations, err = forbids(i.cluster, `{"metadata":{"annotations":{"`+essential.DueAnnotation+`":"x"}}}`)
+	e.guardsAnnotations, err = forbids(i.cluster, `{"metadata":{"annotations":{"`+api.DueAnnotation+`":"x"}}}`)
 	return e, err
 }

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -149,7 +149,7 @@ func (s *stage) keep(ctx context.Context) (map[string]string, error) {
 // keptPod is one that the reaper stops and does not delete.
 func keptPod(name, node, starter string, fails bool) *corev1.Pod {
 	p := kubeletPod(name, node, byReaper, starter, 0)
-	p.Annotations[essential.RetentionAnnotation] = "Forever"
+	p.Annotations[api.RetentionAnnotation] = "Forever"
 	if fails {
 		p.Spec.Containers[0].Command[2] += "; exit 3"
 	}
@@ -164,7 +164,7 @@ func (c *cluster) allKept(ctx context.Context) (bool, string) {
 	}
 	decided := 0
 	for i := range list.Items {
-		if s := &list.Items[i].Status; s.Phase == corev1.PodSucceeded || s.Phase == corev1.PodFailed && s.Reason == essential.FailedReason {
+		if s := &list.Items[i].Status; s.Phase == corev1.PodSucceeded || s.Phase == corev1.PodFailed && s.Reason == api.FailedReason {
 			decided++
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -59,10 +59,10 @@ func kubeletPod(name, node string, by stopper, starter string, pause time.Durati
 	}
 	switch by {
 	case byReaper, byLoop:
-		p.Labels[essential.Label] = "main"
+		p.Labels[api.Label] = "main"
 	case byWebhook:
-		p.Labels[essential.Label], p.Labels[handlerLabel] = "main", string(webhookHandler)
-		p.Annotations[essential.ModeAnnotation] = string(essential.ModeNative)
+		p.Labels[api.Label], p.Labels[handlerLabel] = "main", string(webhookHandler)
+		p.Annotations[api.ModeAnnotation] = string(api.ModeNative)
 	case byKubelet:
 		sidecar.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 		p.Spec.InitContainers, p.Spec.Containers = []corev1.Container{sidecar}, []corev1.Container{main}
@@ -209,7 +209,7 @@ func (c *cluster) run(ctx context.Context, pods []*corev1.Pod) error {
 		if created.Labels[benchKey] != string(byLoop) {
 			return nil
 		}
-		unlabel := fmt.Appendf(nil, `{"metadata":{"labels":{%q:null}}}`, essential.Label)
+		unlabel := fmt.Appendf(nil, `{"metadata":{"labels":{%q:null}}}`, api.Label)
 		if _, err := c.CoreV1().Pods(namespace).Patch(ctx, created.Name, types.MergePatchType, unlabel, metav1.PatchOptions{}); err != nil {
 			return fmt.Errorf("hiding a pod from the reaper: %w", err)
 		}

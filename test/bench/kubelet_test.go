@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -30,8 +31,8 @@ func TestEachStopperHasItsPods(t *testing.T) {
 		byWebhook: {labelled: true},
 	} {
 		p := kubeletPod("p", "node", by, "start", time.Second)
-		if _, labelled := p.Labels[essential.Label]; labelled != c.labelled || essential.Tracked(p) {
-			t.Errorf("%s: labelled %t, want %t; tracked %t before the webhook has been asked", by, labelled, c.labelled, essential.Tracked(p))
+		if _, labelled := p.Labels[api.Label]; labelled != c.labelled || essential.IsTracked(p) {
+			t.Errorf("%s: labelled %t, want %t; tracked %t before the webhook has been asked", by, labelled, c.labelled, essential.IsTracked(p))
 		}
 		if got := loop.Matches(labels.Set(p.Labels)); got != c.loop {
 			t.Errorf("%s: the loop sees it: %t, want %t", by, got, c.loop)

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -29,7 +30,7 @@ const workers = 16
 // workers. No queue, no cache, no policy, no second try, no event, no metric.
 func bareLoop(ctx context.Context, args []string) error {
 	flags, kubeconfig, health, _ := contenderFlags(loopCommand)
-	selector := flags.String("selector", essential.Label, "which pods to stop, by their labels")
+	selector := flags.String("selector", api.Label, "which pods to stop, by their labels")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func bareLoop(ctx context.Context, args []string) error {
 
 func handle(ctx context.Context, clients kubernetes.Interface, p *corev1.Pod) error {
 	switch {
-	case p.Status.Phase == corev1.PodRunning && isCompleted(p) && !essential.Stopped(p):
+	case p.Status.Phase == corev1.PodRunning && isCompleted(p) && !essential.IsStopped(p):
 		body, err := stopPatch(p, time.Now())
 		if err != nil {
 			return err
@@ -95,7 +96,7 @@ func stopPatch(p *corev1.Pod, now time.Time) ([]byte, error) {
 	return json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"uid": p.UID, "resourceVersion": p.ResourceVersion,
-			"annotations": map[string]string{essential.StoppedAnnotation: record.String()},
+			"annotations": map[string]string{api.StoppedAnnotation: record.String()},
 		},
 		"spec": map[string]any{"activeDeadlineSeconds": 1},
 	})

@@ -17,8 +17,8 @@ import (
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/essential-containers/essential-containers/internal/command"
 	"github.com/essential-containers/essential-containers/test/kube"
+	"github.com/essential-containers/essential-containers/test/program"
 )
 
 const help = `Measures the reaper and the webhook beside baselines of the same run, in turns, on a real API server that nobody
@@ -26,7 +26,7 @@ else uses, of a local cluster (go run ./test/cluster up). Prints a table and wri
 Only the measurements of the kubelet want all parts of the cluster: the others have those stopped that would compete with
 what is measured.`
 
-func main() { command.Main("bench", run) }
+func main() { program.Main("bench", run) }
 
 // bench is one run.
 type bench struct {
@@ -37,7 +37,7 @@ type bench struct {
 	out     io.Writer
 
 	reaper, loop, informer contender
-	webhook, helm          string // programs
+	program, helm          string // paths
 	chart                  string // folder
 	imageArchive           string // empty: there is none
 
@@ -45,7 +45,7 @@ type bench struct {
 }
 
 // settings are the flags that say what is measured where.
-type settings struct{ kubeconfig, reaper, webhook, helm, chart, imageArchive string }
+type settings struct{ kubeconfig, program, helm, chart, imageArchive string }
 
 // rows are all measurements, in the order in which they are made: those that
 // want the whole cluster come first.
@@ -89,15 +89,14 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	var s settings
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "`file` in the state folder of a local cluster that nobody else uses")
-	flags.StringVar(&s.reaper, "reaper", "bin/reaper", "`path` of the reaper program")
-	flags.StringVar(&s.webhook, "webhook", "bin/webhook", "`path` of the webhook program")
+	flags.StringVar(&s.program, "program", "bin/essential-containers", "`path` of the program")
 	flags.StringVar(&s.helm, "helm", "bin/helm", "`path` of the helm program")
 	flags.StringVar(&s.chart, "chart", "charts/essential-containers", "`folder` of the chart")
-	flags.StringVar(&s.imageArchive, "image-archive", "", "`file` with the image of both programs; default: its size is not measured")
+	flags.StringVar(&s.imageArchive, "image-archive", "", "`file` with the image of the program; default: its size is not measured")
 	scale := flags.String("scale", "default", "how much is measured: small, default or full")
 	selected := flags.String("rows", "", "`names` of the measurements to make, joined by commas; default: all")
 	results := flags.String("results", "bench/results.json", "`file` to write")
-	if err := command.Parse(flags, args, help, out); err != nil {
+	if err := program.Parse(flags, args, help, out); err != nil {
 		return err
 	}
 	if err := s.validate(); err != nil {
@@ -156,7 +155,7 @@ func (s settings) validate() error {
 	if s.kubeconfig == "" {
 		return errors.New("which cluster? give --kubeconfig")
 	}
-	for _, f := range []struct{ flag, path string }{{"reaper", s.reaper}, {"webhook", s.webhook}, {"helm", s.helm}} {
+	for _, f := range []struct{ flag, path string }{{"program", s.program}, {"helm", s.helm}} {
 		if _, err := exec.LookPath(f.path); err != nil {
 			return fmt.Errorf("--%s: %w", f.flag, err)
 		}
@@ -181,9 +180,9 @@ func newBench(ctx context.Context, s settings, folder string, sizes sizes, out i
 	if err != nil {
 		return nil, err
 	}
-	version, err := exec.CommandContext(ctx, s.reaper, "--version").Output()
+	version, err := exec.CommandContext(ctx, s.program, "version").Output()
 	if err != nil {
-		return nil, fmt.Errorf("asking %s for its version: %w", s.reaper, err)
+		return nil, fmt.Errorf("asking %s for its version: %w", s.program, err)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -191,10 +190,10 @@ func newBench(ctx context.Context, s settings, folder string, sizes sizes, out i
 	}
 	b := &bench{
 		cluster: c, local: local, sizes: sizes, version: strings.TrimSpace(string(version)), out: out,
-		reaper:   contender{name: "reaper", program: s.reaper, args: []string{"--leader-elect=false"}},
+		reaper:   contender{name: "reaper", program: s.program, args: []string{"reaper", "--leader-elect=false"}},
 		loop:     contender{name: loopCommand, program: self, args: []string{loopCommand}},
 		informer: contender{name: informerCommand, program: self, args: []string{informerCommand}},
-		webhook:  s.webhook, helm: s.helm, chart: s.chart, imageArchive: s.imageArchive,
+		program:  s.program, helm: s.helm, chart: s.chart, imageArchive: s.imageArchive,
 	}
 	reaper, err := b.render(ctx, rights)
 	if err != nil {

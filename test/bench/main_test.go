@@ -42,7 +42,7 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := settings{kubeconfig: "kubeconfig", reaper: program, webhook: program, helm: program, chart: ".", imageArchive: program}
+	good := settings{kubeconfig: "kubeconfig", program: program, helm: program, chart: ".", imageArchive: program}
 	for sentence, c := range map[string]struct {
 		change func(*settings)
 		fails  string // empty: it does not
@@ -50,8 +50,7 @@ func TestSettings(t *testing.T) {
 		"all there":                {func(*settings) {}, ""},
 		"an image is not needed":   {func(s *settings) { s.imageArchive = "" }, ""},
 		"no cluster":               {func(s *settings) { s.kubeconfig = "" }, "--kubeconfig"},
-		"no reaper there":          {func(s *settings) { s.reaper = "nowhere/reaper" }, "--reaper: "},
-		"no webhook there":         {func(s *settings) { s.webhook = "nowhere/webhook" }, "--webhook: "},
+		"no program there":         {func(s *settings) { s.program = "nowhere/program" }, "--program: "},
 		"no helm there":            {func(s *settings) { s.helm = "nowhere/helm" }, "--helm: "},
 		"no chart there":           {func(s *settings) { s.chart = "nowhere" }, "--chart: "},
 		"an image that is missing": {func(s *settings) { s.imageArchive = "nowhere.tar" }, "--image-archive: "},

@@ -63,7 +63,7 @@ func oneByOne(count int) []time.Duration {
 // loop, and has made of each pod that it converts the one that is written by hand.
 func (a act) compare() error {
 	for _, p := range slices.Concat(a.pods[byReaper], a.pods[byLoop]) {
-		if !essential.Tracked(p) {
+		if !essential.IsTracked(p) {
 			return fmt.Errorf("the webhook has not tracked pod %s", p.Name)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/webhook"
 )
 
@@ -82,7 +82,7 @@ func TestOnlyConvertedPodsAreMeasured(t *testing.T) {
 		}
 	}
 	tracked, untracked := kubeletPod("p", "node", byReaper, "start", time.Second), kubeletPod("q", "node", byLoop, "start", time.Second)
-	tracked.Annotations[essential.TrackedAnnotation] = "main"
+	tracked.Annotations[api.TrackedAnnotation] = "main"
 	if err := (act{pods: map[stopper][]*corev1.Pod{byReaper: {tracked}, byLoop: {tracked}, byKubelet: {written}}}).compare(); err != nil {
 		t.Errorf("where nothing is converted: %v", err)
 	}

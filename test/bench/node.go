@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -39,7 +40,7 @@ const writers = 16
 
 // startNode watches until ctx ends. resourceVersion is where the watch begins.
 func startNode(ctx context.Context, clients kubernetes.Interface, resourceVersion string, end ending) (*node, error) {
-	watcher, err := watchPods(ctx, clients, namespace, essential.Label, resourceVersion)
+	watcher, err := watchPods(ctx, clients, namespace, api.Label, resourceVersion)
 	if err != nil {
 		return nil, fmt.Errorf("watching the node's pods: %w", err)
 	}
@@ -92,7 +93,7 @@ func (n *node) note(kind watch.EventType, p *corev1.Pod, now time.Time) {
 	switch {
 	case kind == watch.Deleted:
 		t.gone = now
-	case essential.Stopped(p):
+	case essential.IsStopped(p):
 		if t.stopped.IsZero() {
 			t.stopped = now
 			ends = n.end != nil

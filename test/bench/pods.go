@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -38,8 +39,8 @@ func pod(name string, tracked, owned bool) *corev1.Pod {
 		},
 	}
 	if tracked {
-		p.Labels[benchKey], p.Labels[essential.Label] = "tracked", "main"
-		p.Annotations[essential.TrackedAnnotation] = "main" // as the webhook would
+		p.Labels[benchKey], p.Labels[api.Label] = "tracked", "main"
+		p.Annotations[api.TrackedAnnotation] = "main" // as the webhook would
 	}
 	if owned {
 		p.OwnerReferences = ownedBy(name)

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/webhook"
 )
@@ -22,20 +23,20 @@ func TestStatusesMeanWhatAKubeletsDo(t *testing.T) {
 	p := pod("p", true, true)
 	outcome := func() corev1.PodPhase { return essential.OutcomeOf(p, essential.DefaultPolicies()).Phase }
 	running(p)
-	if !essential.Tracked(p) || !essential.Running(p) || outcome() != "" || isCompleted(p) {
+	if !essential.IsTracked(p) || !essential.HasRunningContainers(p) || outcome() != "" || isCompleted(p) {
 		t.Errorf("running: outcome %q, completed %t", outcome(), isCompleted(p))
 	}
 	completed(p)
-	if !isCompleted(p) || outcome() != corev1.PodSucceeded || !essential.Running(p) || essential.EndsByItself(p) || essential.Stopped(p) {
-		t.Errorf("completed: outcome %q, the sidecar runs: %t", outcome(), essential.Running(p))
+	if !isCompleted(p) || outcome() != corev1.PodSucceeded || !essential.HasRunningContainers(p) || essential.HasEndedForGood(p) || essential.IsStopped(p) {
+		t.Errorf("completed: outcome %q, the sidecar runs: %t", outcome(), essential.HasRunningContainers(p))
 	}
 	stop(t, p)
-	if !essential.Stopped(p) || outcome() != corev1.PodSucceeded || essential.Terminal(p) {
-		t.Errorf("stopped %t, outcome %q, phase %s", essential.Stopped(p), outcome(), p.Status.Phase)
+	if !essential.IsStopped(p) || outcome() != corev1.PodSucceeded || essential.IsTerminal(p) {
+		t.Errorf("stopped %t, outcome %q, phase %s", essential.IsStopped(p), outcome(), p.Status.Phase)
 	}
 	ended(p)
-	if essential.Running(p) || p.Status.Phase != corev1.PodFailed || p.Status.Reason != essential.DeadlineExceeded || outcome() != corev1.PodSucceeded {
-		t.Errorf("ended: phase %s, reason %s, outcome %q, still runs: %t", p.Status.Phase, p.Status.Reason, outcome(), essential.Running(p))
+	if essential.HasRunningContainers(p) || p.Status.Phase != corev1.PodFailed || p.Status.Reason != essential.DeadlineExceeded || outcome() != corev1.PodSucceeded {
+		t.Errorf("ended: phase %s, reason %s, outcome %q, still runs: %t", p.Status.Phase, p.Status.Reason, outcome(), essential.HasRunningContainers(p))
 	}
 }
 
@@ -104,7 +105,7 @@ func verdictOn(t *testing.T, stored, update *corev1.Pod) *corev1.Pod {
 
 func TestOtherPodsAreNotTracked(t *testing.T) {
 	p := pod("p", false, false)
-	if _, labelled := p.Labels[essential.Label]; labelled || essential.Tracked(p) || len(p.OwnerReferences) > 0 {
+	if _, labelled := p.Labels[api.Label]; labelled || essential.IsTracked(p) || len(p.OwnerReferences) > 0 {
 		t.Errorf("labels %v, annotations %v, owners %v", p.Labels, p.Annotations, p.OwnerReferences)
 	}
 }

@@ -61,14 +61,14 @@ func (b *bench) startWebhook(ctx context.Context, tls string) (*process, error) 
 		return nil, err
 	}
 	defer log.Close()
-	p.command = exec.Command(b.webhook, "--cert-dir="+tls, "--shutdown-delay=0s",
+	p.command = exec.Command(b.program, "webhook", "--cert-dir="+tls, "--shutdown-delay=0s",
 		"--bind-address="+address, "--health-probe-bind-address="+p.health, "--metrics-bind-address="+p.metrics)
 	p.command.Stderr = log
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return p, p.run(ctx, "webhook")
 }
 
-// fileSizes are those of the programs and of the image, which has only what they
+// fileSizes are those of the program and of the image, which has only what they
 // need.
 func (b *bench) fileSizes() (figures []*figure, err error) {
 	f := func(name string, size int64, reach *float64) {
@@ -77,20 +77,11 @@ func (b *bench) fileSizes() (figures []*figure, err error) {
 			Rounds: []round{{Own: float64(size) / (1 << 20)}},
 		})
 	}
-	reaper, err := os.Stat(b.reaper.program)
+	file, err := os.Stat(b.program)
 	if err != nil {
 		return nil, err
 	}
-	webhook, err := os.Stat(b.webhook)
-	if err != nil {
-		return nil, err
-	}
-	if os.SameFile(reaper, webhook) {
-		f("reaper and webhook, one file", reaper.Size(), nil)
-	} else {
-		f("reaper, the file", reaper.Size(), nil)
-		f("webhook, the file", webhook.Size(), nil)
-	}
+	f("reaper and webhook, one file", file.Size(), nil)
 	if b.imageArchive == "" {
 		return figures, nil
 	}

@@ -25,7 +25,7 @@ func TestStatusWritesAreJudgedAsExpected(t *testing.T) {
 		if got := verdictOn(t, stored, update).Status.Phase; got != w.phase(true) {
 			t.Errorf("%s: the verdict is %s, want %s", w.name, got, w.phase(true))
 		}
-		if asked := essential.Tracked(stored) && update.Status.Phase == corev1.PodFailed; asked != w.verdict {
+		if asked := essential.IsTracked(stored) && update.Status.Phase == corev1.PodFailed; asked != w.verdict {
 			t.Errorf("%s: the webhook is asked: %t, want %t", w.name, asked, w.verdict)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/webhook"
 )
 
@@ -60,11 +60,11 @@ func TestAdmission(t *testing.T) {
 			},
 		}},
 		NamespaceSelector: &metav1.LabelSelector{
-			MatchLabels:      map[string]string{essential.Label: essential.NamespaceEnabled},
+			MatchLabels:      map[string]string{api.Label: api.NamespaceEnabled},
 			MatchExpressions: []metav1.LabelSelectorRequirement{},
 		},
 		ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-			{Key: essential.Label, Operator: metav1.LabelSelectorOpExists},
+			{Key: api.Label, Operator: metav1.LabelSelectorOpExists},
 		}},
 		FailurePolicy:           new(admissionv1.Fail),
 		TimeoutSeconds:          new(int32(5)),
@@ -101,7 +101,7 @@ func TestAdmission(t *testing.T) {
 		"null gives every namespace": {
 			set: "webhook.namespaceSelector.matchLabels.essential-containers=null",
 			change: func(w *admissionv1.MutatingWebhook) {
-				delete(w.NamespaceSelector.MatchLabels, essential.Label)
+				delete(w.NamespaceSelector.MatchLabels, api.Label)
 			},
 		},
 		"every namespace but some": {
@@ -109,7 +109,7 @@ func TestAdmission(t *testing.T) {
 				"webhook.namespaceSelector.matchExpressions[0].key=system," +
 				"webhook.namespaceSelector.matchExpressions[0].operator=DoesNotExist",
 			change: func(w *admissionv1.MutatingWebhook) {
-				delete(w.NamespaceSelector.MatchLabels, essential.Label)
+				delete(w.NamespaceSelector.MatchLabels, api.Label)
 				w.NamespaceSelector.MatchExpressions = []metav1.LabelSelectorRequirement{
 					{Key: "system", Operator: metav1.LabelSelectorOpDoesNotExist},
 				}

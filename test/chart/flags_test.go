@@ -2,24 +2,25 @@ package chart
 
 import (
 	"errors"
-	"flag"
-	"io"
 	"maps"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"github.com/essential-containers/essential-containers/internal/command"
 	"github.com/essential-containers/essential-containers/reaper"
 	"github.com/essential-containers/essential-containers/webhook"
 )
 
-// flags reads arguments of the form --name=value.
+// flags reads a subcommand and arguments of the form --name=value.
 func flags(t *testing.T, args []string) map[string]string {
 	t.Helper()
+	if len(args) == 0 {
+		t.Fatal("there are no arguments")
+	}
 	values := map[string]string{}
-	for _, arg := range args {
+	for _, arg := range args[1:] {
 		name, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
 		if _, twice := values[name]; !ok || twice || !strings.HasPrefix(arg, "--") {
 			t.Fatalf("argument %q is not --name=value, or is there twice: %q", arg, args)
@@ -107,8 +108,8 @@ func TestFlags(t *testing.T) {
 				if diff := cmp.Diff(want, flags(t, c.Args)); diff != "" {
 					t.Errorf("flags of the %s (-want +got):\n%s", component, diff)
 				}
-				if diff := cmp.Diff([]string{"/" + component}, c.Command); diff != "" {
-					t.Errorf("command of the %s (-want +got):\n%s", component, diff)
+				if len(c.Command) > 0 || c.Args[0] != component {
+					t.Errorf("the %s runs the command %q with %q", component, c.Command, c.Args)
 				}
 			}
 		})
@@ -131,10 +132,8 @@ func TestProgramsTakeTheirFlags(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := render(t, "--set", set)
-			var forWebhook webhook.Options
-			parse(t, container(t, objects, "webhook").Args, forWebhook.BindFlags, forWebhook.Validate)
-			var forReaper reaper.Options
-			parse(t, container(t, objects, "reaper").Args, forReaper.BindFlags, forReaper.Validate)
+			parse(t, container(t, objects, "webhook").Args, &webhook.Options{})
+			parse(t, container(t, objects, "reaper").Args, &reaper.Options{})
 		})
 	}
 }
@@ -142,19 +141,18 @@ func TestProgramsTakeTheirFlags(t *testing.T) {
 // Go takes one time without a unit.
 func TestReaperTakesZero(t *testing.T) {
 	objects := render(t, "--set-string", "defaults.stopDelay=0,defaults.retention=0")
-	var options reaper.Options
-	parse(t, container(t, objects, "reaper").Args, options.BindFlags, options.Validate)
+	parse(t, container(t, objects, "reaper").Args, &reaper.Options{})
 }
 
-// parse reads arguments as the programs do.
-func parse(t *testing.T, args []string, bind func(*flag.FlagSet), validate func() error) {
+// parse reads the arguments as the program does.
+func parse(t *testing.T, args []string, options command.Options) {
 	t.Helper()
-	set := flag.NewFlagSet("", flag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	var logging zap.Options
-	logging.BindFlags(set)
-	bind(set)
-	if err := errors.Join(set.Parse(args), validate()); err != nil {
+	root := command.Root("test", command.New("webhook", "", options, nil), command.New("reaper", "", options, nil))
+	subcommand, args, err := root.Find(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(subcommand.ParseFlags(args), options.Validate()); err != nil {
 		t.Errorf("%q: %v", args, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -142,7 +143,7 @@ func TestChangesPolicy(t *testing.T) {
 			args := []string{"--set", test.set, "--set-json", `admissionPolicies.exemptReapers=["` + exempt + `"]`}
 			matched := rules(onPods(admissionv1.Update, "pods", "pods/*"))
 			matched.ObjectSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-				{Key: essential.Label, Operator: metav1.LabelSelectorOpExists},
+				{Key: api.Label, Operator: metav1.LabelSelectorOpExists},
 			}}
 			checkPolicy(t, "changes", args, admissionv1.ValidatingAdmissionPolicySpec{
 				MatchConstraints: matched,
@@ -233,7 +234,7 @@ func TestDurationsOfThePolicyCanBeRead(t *testing.T) {
 		"": false, "d": false, "1": false, "1d1": false, "-1s": false, "1w": false, "forever": false, "1 h": false, "1h ": false, "12h1d": false,
 	} {
 		policies, policy := essential.DefaultPolicies(), expression.MatchString(text)
-		program := policies.Set(essential.StopDelayAnnotation, text) == nil
+		program := policies.Set(api.StopDelayAnnotation, text) == nil
 		if policy != want || program != want {
 			t.Errorf("%q: the policy accepts it: %v, the program: %v, want %v", text, policy, program, want)
 		}

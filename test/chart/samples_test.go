@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -86,7 +87,7 @@ func TestSamplesNameTheirContainers(t *testing.T) {
 			for _, c := range template.Spec.Containers {
 				names.Regular = append(names.Regular, c.Name)
 			}
-			named, errs := essential.Names(essential.LabelPath(nil), template.Labels[essential.Label], names)
+			named, errs := essential.ParseLabel(essential.LabelPath(nil), template.Labels[api.Label], names)
 			if err := errs.ToAggregate(); err != nil {
 				t.Fatal(err)
 			}

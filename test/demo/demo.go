@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -82,7 +82,7 @@ func (d *demo) setUp(ctx context.Context, s settings) error {
 			return err
 		}
 	}
-	d.say("namespace %s is made, with the label %s: %s", optedInNamespace, essential.Label, essential.NamespaceEnabled)
+	d.say("namespace %s is made, with the label %s: %s", optedInNamespace, api.Label, api.NamespaceEnabled)
 	d.say("namespace %s is made, without it", plainNamespace)
 	return nil
 }

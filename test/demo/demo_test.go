@@ -13,7 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 )
 
 func TestOnlyChecksThatHoldAreOK(t *testing.T) {
@@ -93,7 +93,7 @@ func TestChangesOfAPod(t *testing.T) {
 		}
 	}
 	stopped := func(p *corev1.Pod) {
-		p.ObjectMeta = metav1.ObjectMeta{Annotations: map[string]string{essential.StoppedAnnotation: "2026-03-01T12:00:00Z Succeeded: main completed"}}
+		p.ObjectMeta = metav1.ObjectMeta{Annotations: map[string]string{api.StoppedAnnotation: "2026-03-01T12:00:00Z Succeeded: main completed"}}
 	}
 	tests := map[string]struct {
 		before, now *corev1.Pod

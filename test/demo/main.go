@@ -9,8 +9,8 @@ import (
 	"io"
 	"os"
 
-	"github.com/essential-containers/essential-containers/internal/command"
 	"github.com/essential-containers/essential-containers/test/kube"
+	"github.com/essential-containers/essential-containers/test/program"
 )
 
 const help = `Installs the chart in a cluster and shows, step by step with the seconds since the start, what it does:
@@ -26,7 +26,7 @@ type settings struct {
 	local                          bool
 }
 
-func main() { command.Main("demo", run) }
+func main() { program.Main("demo", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	s, err := parse(args, out)
@@ -53,7 +53,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.StringVar(&s.helm, "helm", "helm", "`path` of the helm program")
 	flags.StringVar(&s.chart, "chart", "charts/essential-containers", "`folder` of the chart")
 	flags.BoolVar(&s.local, "local", false, "the cluster is the one of make cluster-up: say at the end how to stop it, not how to uninstall")
-	if err := command.Parse(flags, args, help, out); err != nil {
+	if err := program.Parse(flags, args, help, out); err != nil {
 		return s, err
 	}
 	switch {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -84,9 +85,9 @@ func (p *pods) exitCode(container string) (code int32, ended bool) {
 }
 
 func creation(pod *corev1.Pod) string {
-	if essential.Tracked(pod) {
+	if essential.IsTracked(pod) {
 		return fmt.Sprintf("%s created, marked by the webhook: %s=%s",
-			pod.Name, essential.TrackedAnnotation, pod.Annotations[essential.TrackedAnnotation])
+			pod.Name, api.TrackedAnnotation, pod.Annotations[api.TrackedAnnotation])
 	}
 	return pod.Name + " created, not marked by the webhook"
 }
@@ -98,8 +99,8 @@ func changes(before, now *corev1.Pod) (list []string) {
 			list = append(list, fmt.Sprintf("container %s exited with code %d", s.Name, t.ExitCode))
 		}
 	}
-	if essential.Stopped(now) && !essential.Stopped(before) {
-		list = append(list, fmt.Sprintf("stopped by the reaper: %s=%s", essential.StoppedAnnotation, now.Annotations[essential.StoppedAnnotation]))
+	if essential.IsStopped(now) && !essential.IsStopped(before) {
+		list = append(list, fmt.Sprintf("stopped by the reaper: %s=%s", api.StoppedAnnotation, now.Annotations[api.StoppedAnnotation]))
 	}
 	if now.Status.Phase != before.Status.Phase {
 		list = append(list, "phase "+string(now.Status.Phase))

@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -45,7 +46,7 @@ func template(essentialContainer string) corev1.PodTemplateSpec {
 
 func (d *demo) typoRejected(ctx context.Context) error {
 	const typo = "mian"
-	d.say("creating a pod of the containers %s and %s, with the label %s: %s", mainName, sidecarName, essential.Label, typo)
+	d.say("creating a pod of the containers %s and %s, with the label %s: %s", mainName, sidecarName, api.Label, typo)
 	err := d.cluster.Create(ctx, kube.Pod(optedInNamespace, "typo", template(typo)))
 	if err == nil {
 		return errors.New("the API server accepted it")
@@ -89,7 +90,7 @@ func (d *demo) sidecarStops(ctx context.Context) error {
 	err := d.await(ctx, func(context.Context) (bool, string) {
 		_, ended := d.optedIn.pods.exitCode(sidecarName)
 		missing := "the sidecar runs on: the reaper has not stopped the pod"
-		if essential.Stopped(d.optedIn.pods.all()[0]) {
+		if essential.IsStopped(d.optedIn.pods.all()[0]) {
 			missing = "the reaper has stopped the pod, the sidecar has not ended yet"
 		}
 		return ended && len(d.optedIn.logs.Find(jobName, kube.Terminated)) > 0, "opted in: " + missing
@@ -186,12 +187,12 @@ func (d *demo) plainJobHangs(ctx context.Context) error {
 	if err := d.cluster.Get(ctx, client.ObjectKeyFromObject(d.plain.pods.all()[0]), pod); err != nil {
 		return fmt.Errorf("getting its pod: %w", err)
 	}
-	running := terminated(pod, mainName) != nil && terminated(pod, sidecarName) == nil && essential.Running(pod)
+	running := terminated(pod, mainName) != nil && terminated(pod, sidecarName) == nil && essential.HasRunningContainers(pod)
 	d.say("pod %s: phase %s, main ended, sidecar still running: %t, Job: %s", pod.Name, pod.Status.Phase, running, counts(&job))
 	switch {
 	case !running || pod.DeletionTimestamp != nil:
 		return errors.New("the sidecar does not run on")
-	case essential.Tracked(pod):
+	case essential.IsTracked(pod):
 		return errors.New("the webhook has marked the pod")
 	case kube.JobComplete(&job) || job.Status.Active != 1:
 		return fmt.Errorf("the Job does not hang: %s", counts(&job))

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -32,10 +33,10 @@ const typo = `Invalid value: "mian": no such container; the pod has "main", "pro
 func testRejectsPolicies(t *testing.T) {
 	s := newScene(t, true)
 	for annotation, want := range map[string]string{
-		essential.CompletionAnnotation: "must be Any or All",
-		essential.OnFailureAnnotation:  "must be Stop or Ignore",
-		essential.StopDelayAnnotation:  "must be a duration such as 90s, 1h30m or 2d",
-		essential.RetentionAnnotation:  "must be a duration such as 90s, 1h30m or 2d, or Forever",
+		api.CompletionAnnotation: "must be Any or All",
+		api.OnFailureAnnotation:  "must be Stop or Ignore",
+		api.StopDelayAnnotation:  "must be a duration such as 90s, 1h30m or 2d",
+		api.RetentionAnnotation:  "must be a duration such as 90s, 1h30m or 2d, or Forever",
 	} {
 		want = "metadata.annotations[" + annotation + `]: Invalid value: "nonsense": ` + want
 		err := cluster.Create(s.ctx, kube.Pod(s.namespace, "rejected", annotated(stuck(corev1.RestartPolicyNever), annotation, "nonsense")))
@@ -79,7 +80,7 @@ func testRejectsWorkloads(t *testing.T) {
 			t.Errorf("%s: got error %v, want one with %s", kind, err, want)
 		}
 	}
-	for kind, workload := range workloads(s.namespace, annotated(template("main"), essential.OnFailureAnnotation, "stop")) {
+	for kind, workload := range workloads(s.namespace, annotated(template("main"), api.OnFailureAnnotation, "stop")) {
 		if err := cluster.Create(s.ctx, workload, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "must be Stop or Ignore") {
 			t.Errorf("%s with a bad policy: got error %v", kind, err)
 		}
@@ -215,14 +216,14 @@ func testTrackingCannotBeForged(t *testing.T) {
 	)
 	succeeded := time.Now().UTC().Format(time.RFC3339) + " Succeeded: x"
 	forged := kube.Pod(s.namespace, "brought", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Main("exit 1"), kube.Main("exit 1")),
-		essential.TrackedAnnotation, "main", essential.StoppedAnnotation, succeeded))
+		api.TrackedAnnotation, "main", api.StoppedAnnotation, succeeded))
 	forged.Spec.Containers[1].Name = "proxy"
 	s.create(forged)
 	copied := kube.Pod(s.namespace, "copied", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Sidecar("main"), kube.Sidecar("proxy")),
-		essential.TrackedAnnotation, "main"))
+		api.TrackedAnnotation, "main"))
 	s.create(copied)
 	ending := kube.Pod(s.namespace, "ending", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")),
-		essential.RetentionAnnotation, "Forever"))
+		api.RetentionAnnotation, "Forever"))
 	s.create(ending)
 	s.must(reaper.Patch(s.ctx, ending.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(stop))))
 	policy := func(write func(client.Client, *corev1.Pod, string) error, pod *corev1.Pod, key, value string) error {
@@ -232,21 +233,21 @@ func testTrackingCannotBeForged(t *testing.T) {
 		err  error
 		want string // in the error; empty: none
 	}{
-		"a pod brings the mark into a namespace that did not opt in": {create(outside, new("main"), essential.TrackedAnnotation, "main"), "this namespace has not opted in"},
-		"a pod without the label brings all, as a copy does":         {create(s.namespace, nil, essential.TrackedAnnotation, "main", essential.StoppedAnnotation, "2030-01-01T00:00:00Z Failed: x", essential.DueAnnotation, "x"), ""},
+		"a pod brings the mark into a namespace that did not opt in": {create(outside, new("main"), api.TrackedAnnotation, "main"), "this namespace has not opted in"},
+		"a pod without the label brings all, as a copy does":         {create(s.namespace, nil, api.TrackedAnnotation, "main", api.StoppedAnnotation, "2030-01-01T00:00:00Z Failed: x", api.DueAnnotation, "x"), ""},
 		"a user labels that pod afterwards":                          {metadata(admin, copied, fmt.Sprintf(label, "main")), birth},
 		"a user changes the label of a tracked pod":                  {metadata(admin, tracked, fmt.Sprintf(label, "proxy")), birth},
 		"a user does so through the status, too":                     {status(admin, tracked, fmt.Sprintf(label, "proxy")), birth},
 		"a user labels a pod that brought a stop alone":              {metadata(admin, forged, `{"metadata":{"labels":{"essential-containers":"main"},"annotations":{"essential-containers/tracked":null}}}`), birth},
 		"a user labels a pod that was never tracked":                 {metadata(admin, plain, fmt.Sprintf(label, "main")), ""},
-		"a policy that cannot be read":                               {policy(metadata, tracked, essential.RetentionAnnotation, "1w"), "must be a duration such as 90s, 1h30m or 2d, or Forever"},
-		"a stop-delay that cannot be read, through the status":       {policy(status, tracked, essential.StopDelayAnnotation, "Forever"), "must be a duration such as 90s, 1h30m or 2d"},
-		"a completion that cannot be read":                           {policy(metadata, tracked, essential.CompletionAnnotation, "all"), "must be Any or All"},
-		"a policy on failure that cannot be read":                    {policy(metadata, tracked, essential.OnFailureAnnotation, ""), "must be Stop or Ignore"},
-		"a mode that cannot be read":                                 {policy(metadata, tracked, essential.ModeAnnotation, "native"), "must be Reap or Native"},
-		"a policy in days":                                           {policy(metadata, tracked, essential.RetentionAnnotation, "1d12h"), ""},
-		"a pod that is not tracked may say anything":                 {policy(metadata, plain, essential.RetentionAnnotation, "1w"), ""},
-		"a labelled pod brings all, and the webhook corrects them":   {create(s.namespace, new("main"), essential.TrackedAnnotation, "proxy", essential.StoppedAnnotation, "x", essential.DueAnnotation, "x"), ""},
+		"a policy that cannot be read":                               {policy(metadata, tracked, api.RetentionAnnotation, "1w"), "must be a duration such as 90s, 1h30m or 2d, or Forever"},
+		"a stop-delay that cannot be read, through the status":       {policy(status, tracked, api.StopDelayAnnotation, "Forever"), "must be a duration such as 90s, 1h30m or 2d"},
+		"a completion that cannot be read":                           {policy(metadata, tracked, api.CompletionAnnotation, "all"), "must be Any or All"},
+		"a policy on failure that cannot be read":                    {policy(metadata, tracked, api.OnFailureAnnotation, ""), "must be Stop or Ignore"},
+		"a mode that cannot be read":                                 {policy(metadata, tracked, api.ModeAnnotation, "native"), "must be Reap or Native"},
+		"a policy in days":                                           {policy(metadata, tracked, api.RetentionAnnotation, "1d12h"), ""},
+		"a pod that is not tracked may say anything":                 {policy(metadata, plain, api.RetentionAnnotation, "1w"), ""},
+		"a labelled pod brings all, and the webhook corrects them":   {create(s.namespace, new("main"), api.TrackedAnnotation, "proxy", api.StoppedAnnotation, "x", api.DueAnnotation, "x"), ""},
 		"a user writes the mark where it counts for nothing":         {metadata(admin, plain, track), ""},
 		"a user tracks and labels a pod":                             {metadata(admin, plain, `{"metadata":{"labels":{"essential-containers":"main"},"annotations":{"essential-containers/tracked":"main"}}}`), only},
 		"a user tracks a labelled pod":                               {metadata(admin, untracked, track), only},
@@ -255,8 +256,8 @@ func testTrackingCannotBeForged(t *testing.T) {
 		"a user does so through the status":                          {status(admin, untracked, track), only},
 		"a user stops a pod in the reaper's name":                    {metadata(admin, tracked, stop), only},
 		"a user records a completion in the reaper's name":           {status(admin, tracked, due), only},
-		"a user binds a pod to a node with the mark":                 {bind(plain, metav1.ObjectMeta{Annotations: map[string]string{essential.TrackedAnnotation: "main"}}), bound},
-		"a user binds a copy to a node with the label":               {bind(copied, metav1.ObjectMeta{Labels: map[string]string{essential.Label: "main"}}), bound},
+		"a user binds a pod to a node with the mark":                 {bind(plain, metav1.ObjectMeta{Annotations: map[string]string{api.TrackedAnnotation: "main"}}), bound},
+		"a user binds a copy to a node with the label":               {bind(copied, metav1.ObjectMeta{Labels: map[string]string{api.Label: "main"}}), bound},
 		"a user removes the label of a stopped pod":                  {metadata(admin, ending, `{"metadata":{"labels":{"essential-containers":null}}}`), "cannot be removed from a pod that has been stopped"},
 		"a user removes the label, to opt the pod out":               {metadata(admin, tracked, `{"metadata":{"labels":{"essential-containers":null}}}`), ""},
 		"a user changes another annotation":                          {metadata(admin, tracked, `{"metadata":{"annotations":{"example.com/x":"y"}}}`), ""},
@@ -272,7 +273,7 @@ func testTrackingCannotBeForged(t *testing.T) {
 		})
 	}
 	s.boundsReaper(tracked, plain, untracked)
-	if failed := s.awaitPod("brought", "ended", essential.Terminal); failed.Status.Phase != corev1.PodFailed {
+	if failed := s.awaitPod("brought", "ended", essential.IsTerminal); failed.Status.Phase != corev1.PodFailed {
 		t.Errorf("a pod without the label that brought a stop is %s", failed.Status.Phase)
 	}
 }
@@ -285,7 +286,7 @@ func testOrdinaryCommands(t *testing.T) {
 	s.kubectl("wait", "pod/original", "--for=condition=Ready", "--timeout=60s")
 	s.kubectl("debug", "original", "--copy-to=copy", "--container=debugger", "--image="+kube.Image, "--keep-annotations", "--", "sleep", "1")
 	copied := s.awaitPod("copy", "there", func(*corev1.Pod) bool { return true })
-	if _, labelled := copied.Labels[essential.Label]; labelled || copied.Annotations[essential.TrackedAnnotation] != "main" {
+	if _, labelled := copied.Labels[api.Label]; labelled || copied.Annotations[api.TrackedAnnotation] != "main" {
 		t.Errorf("the copy has the labels %v and the annotations %v: this test tries nothing", copied.Labels, copied.Annotations)
 	}
 	s.kubectl("debug", "original", "--container=guest", "--image="+kube.Image, "--", "true") // an ephemeral container

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -94,19 +95,19 @@ func testAdoption(t *testing.T) {
 			t.Errorf("%s without the label depends on the webhook: %v", kind, err)
 		}
 	}
-	forged := kube.Pod(s.namespace, "forged", annotated(stuck(corev1.RestartPolicyNever), essential.TrackedAnnotation, "proxy"))
+	forged := kube.Pod(s.namespace, "forged", annotated(stuck(corev1.RestartPolicyNever), api.TrackedAnnotation, "proxy"))
 	if err := cluster.Create(s.ctx, forged); err == nil || !strings.Contains(err.Error(), "which would have written main") {
 		t.Errorf("a pod that brings a wrong mark while the webhook is down: %v", err)
 	}
 	missed := kube.Pod(s.namespace, "missed", stuck(corev1.RestartPolicyNever))
 	s.create(missed)
-	if essential.Tracked(missed) {
+	if essential.IsTracked(missed) {
 		t.Fatalf("the pod was tracked at its creation: %v", missed.Annotations)
 	}
 	wrong := kube.Pod(s.namespace, "wrong", kube.Template(corev1.RestartPolicyNever, new("mian"), kube.Main("sleep 1"), kube.Sidecar("proxy")))
 	s.create(wrong)
 
-	s.awaitPod("missed", "stopped", essential.Stopped)
+	s.awaitPod("missed", "stopped", essential.IsStopped)
 	s.scale(kube.WebhookDeployment, "webhook", 2) // it decides the phase
 	for _, pod := range []*corev1.Pod{early, missed} {
 		s.awaitGone(pod.DeepCopy())
@@ -120,7 +121,7 @@ func testAdoption(t *testing.T) {
 	}
 	s.untouched(wrong)
 	s.get(elsewhere)
-	if essential.Tracked(elsewhere) {
+	if essential.IsTracked(elsewhere) {
 		t.Errorf("a pod was adopted whose namespace did not opt in: %v", elsewhere.Annotations)
 	}
 	s.untouched(elsewhere)
@@ -130,9 +131,9 @@ func testAdoption(t *testing.T) {
 // gone.
 func testRetentionAcrossRestart(t *testing.T) {
 	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "retained", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "10s"))
+	pod := kube.Pod(s.namespace, "retained", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "10s"))
 	s.create(pod)
-	s.awaitPod("retained", "stopped", essential.Stopped)
+	s.awaitPod("retained", "stopped", essential.IsStopped)
 	s.scaleReaper(0)
 	s.get(pod)
 	if pod.DeletionTimestamp != nil {

@@ -17,22 +17,23 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
 // in makes a case of one for both modes.
-func in(mode essential.Mode, test func(*testing.T, essential.Mode)) func(*testing.T) {
+func in(mode api.Mode, test func(*testing.T, api.Mode)) func(*testing.T) {
 	return func(t *testing.T) { test(t, mode) }
 }
 
 // newSceneIn is a scene that opted in and whose pods ask for the mode. In mode
 // Native every pod that it creates has to become what the mode promises, and
 // the reaper has nothing to stop.
-func newSceneIn(t *testing.T, mode essential.Mode) *scene {
+func newSceneIn(t *testing.T, mode api.Mode) *scene {
 	t.Helper()
 	s := newScene(t, true)
 	s.mode = mode
-	if mode == essential.ModeNative {
+	if mode == api.ModeNative {
 		s.natives = &natives{shapes: map[string]string{}, pods: map[types.UID]*corev1.Pod{}}
 		seen := s.watchPods(s.natives.see)
 		t.Cleanup(func() {
@@ -90,7 +91,7 @@ func (n *natives) ask(object client.Object) {
 		return
 	}
 	template.Annotations = maps.Clone(template.Annotations) // templates share them
-	metav1.SetMetaDataAnnotation(&template.ObjectMeta, essential.ModeAnnotation, string(essential.ModeNative))
+	metav1.SetMetaDataAnnotation(&template.ObjectMeta, api.ModeAnnotation, string(api.ModeNative))
 	n.expect(object.GetName(), converted(template))
 }
 
@@ -114,7 +115,7 @@ func (n *natives) judge(s *scene) {
 		if got, want := shape(&pod.Spec), n.shapes[name]; got != want {
 			s.Errorf("the containers of pod %s are %s, want %s", pod.Name, got, want)
 		}
-		if essential.Stopped(pod) {
+		if essential.IsStopped(pod) {
 			s.Errorf("the reaper stopped pod %s: %v, %v", pod.Name, pod.Annotations, pod.Status.Conditions)
 		}
 	}
@@ -163,7 +164,7 @@ func shape(spec *corev1.PodSpec) string {
 
 // converted is the shape of the template's pods in mode Native.
 func converted(template *corev1.PodTemplateSpec) string {
-	essentials := strings.Split(template.Labels[essential.Label], "_")
+	essentials := strings.Split(template.Labels[api.Label], "_")
 	var spec corev1.PodSpec
 	spec.InitContainers = slices.Clone(template.Spec.InitContainers)
 	for _, c := range template.Spec.Containers {

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -49,7 +50,7 @@ func testReaperDown(t *testing.T) {
 	s.awaitLine("late-", kube.MainEnd)
 	s.awaitPod("late-", "left with its sidecar", func(p *corev1.Pod) bool {
 		main := containerStatus(p, "main")
-		return main != nil && main.State.Terminated != nil && !essential.Stopped(p)
+		return main != nil && main.State.Terminated != nil && !essential.IsStopped(p)
 	})
 	s.count("late-", kube.Terminated, 0)
 	s.scaleReaper(2)
@@ -88,7 +89,7 @@ func testLeaderKilled(t *testing.T) {
 func (s *scene) whileAdmitting(creators int, do func()) {
 	s.Helper()
 	s.whileCreating(creators, do, func(pod *corev1.Pod) error {
-		if !essential.Tracked(pod) {
+		if !essential.IsTracked(pod) {
 			return errors.New("a pod was admitted untracked")
 		}
 		return nil
@@ -192,9 +193,9 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	s := newScene(t, true)
 	pod := kube.Pod(s.namespace, "running", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 40"), kube.Sidecar("proxy")))
 	s.create(pod)
-	delayed := kube.Pod(s.namespace, "delayed", annotated(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "1h"))
+	delayed := kube.Pod(s.namespace, "delayed", annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "1h"))
 	s.create(delayed)
-	kept := kube.Job(s.namespace, "kept", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "Forever"))
+	kept := kube.Job(s.namespace, "kept", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
 	kept.Spec.BackoffLimit = new(int32(0))
 	s.create(kept)
 	s.awaitComplete(kept)
@@ -210,7 +211,7 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	// Labelled pods are created as if there had never been a webhook.
 	after := kube.Pod(s.namespace, "after", stuck(corev1.RestartPolicyNever))
 	s.create(after)
-	if essential.Tracked(after) {
+	if essential.IsTracked(after) {
 		t.Errorf("a pod is tracked by nobody: %v", after.Annotations)
 	}
 	s.must(cluster.DeleteNamespace(s.ctx, kube.Release)) // cert-manager's Secrets

@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 )
 
 // since are the cases of what Kubernetes has had on by default since that version.
@@ -70,7 +70,7 @@ func TestEndToEnd(t *testing.T) {
 			}
 		})
 	}
-	bothModes := map[string]func(*testing.T, essential.Mode){
+	bothModes := map[string]func(*testing.T, api.Mode){
 		"Job":                    testJob,
 		"CronJob":                testCronJob,
 		"IndexedJob":             testIndexedJob,
@@ -118,7 +118,7 @@ func TestEndToEnd(t *testing.T) {
 		"Meshes":  testMeshes,
 	}
 	for name, test := range bothModes {
-		stops[name], native[name] = in(essential.ModeReap, test), in(essential.ModeNative, test)
+		stops[name], native[name] = in(api.ModeReap, test), in(api.ModeNative, test)
 	}
 	parallel("Stops", stops)
 	parallel("StopsNative", native)

@@ -25,6 +25,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -71,8 +72,8 @@ type scene struct {
 	ctx       context.Context
 	namespace string
 	logs      *kube.Logs
-	mode      essential.Mode // that its pods ask for; empty: none
-	natives   *natives       // in mode Native
+	mode      api.Mode // that its pods ask for; empty: none
+	natives   *natives // in mode Native
 
 	uninstalled atomic.Bool // kept pods may get their kubelet's phase
 }
@@ -114,9 +115,9 @@ func (p phases) see(s *scene, pod *corev1.Pod) {
 	case old, s.uninstalled.Load(): // old: by the phase, as version 0.1 did
 	case was != "" && was != pod.Status.Phase:
 		s.Errorf("the phase of pod %s is %s after it was %s", pod.Name, pod.Status.Phase, was)
-	case essential.Terminal(pod) && essential.Running(pod) && !essential.Mirror(pod):
+	case essential.IsTerminal(pod) && essential.HasRunningContainers(pod) && !essential.IsMirror(pod):
 		s.Errorf("pod %s is %s while a container runs: %+v", pod.Name, pod.Status.Phase, pod.Status.ContainerStatuses)
-	case essential.Terminal(pod):
+	case essential.IsTerminal(pod):
 		p[pod.UID] = pod.Status.Phase
 	}
 }
@@ -149,7 +150,7 @@ func (s *scene) dump() {
 
 func (s *scene) create(object client.Object) {
 	s.Helper()
-	if s.mode == essential.ModeNative {
+	if s.mode == api.ModeNative {
 		s.natives.ask(object)
 	}
 	s.must(cluster.Create(s.ctx, object))
@@ -290,7 +291,7 @@ func (s *scene) untouched(pod *corev1.Pod) {
 		s.Errorf("pod %s was deleted", pod.Name)
 	case err != nil:
 		s.Fatal(err)
-	case essential.Stopped(now), now.DeletionTimestamp != nil, essential.Terminal(now):
+	case essential.IsStopped(now), now.DeletionTimestamp != nil, essential.IsTerminal(now):
 		s.Errorf("pod %s was touched: annotations %v, phase %s, deletion %v", pod.Name, now.Annotations, now.Status.Phase, now.DeletionTimestamp)
 	}
 	for _, term := range s.logs.Find(pod.Name, kube.Terminated) {

@@ -29,6 +29,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -38,7 +39,7 @@ const injectLabel = "example.com/inject"
 
 // Another webhook adds the only sidecar, before ours is called or after it, as
 // the first container or the last, or as a native one: it makes no difference.
-func testInjectedSidecars(t *testing.T, mode essential.Mode) {
+func testInjectedSidecars(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	mesh := kube.Sidecar("mesh")
 	native := kube.Sidecar("mesh")
@@ -68,7 +69,7 @@ func testInjectedSidecars(t *testing.T, mode essential.Mode) {
 			s.count(job.Name, kube.SidecarStart, 1)
 			s.countStopped(job.Name, 1)
 			pod := s.awaitEventOf(job, "EssentialContainerCompleted")
-			if want := where == "native" || mode == essential.ModeNative; strings.Contains(pod, "stopping") == want {
+			if want := where == "native" || mode == api.ModeNative; strings.Contains(pod, "stopping") == want {
 				t.Errorf("%s: the event says %q", job.Name, pod)
 			}
 		}
@@ -80,7 +81,7 @@ func testInjectedSidecars(t *testing.T, mode essential.Mode) {
 func testLabelsOfOtherWebhooks(t *testing.T) {
 	s := newScene(t, true)
 	url, bundle := s.serveInjector(map[string]injection{
-		"/label": {`"` + essential.Label + `":`, []addition{{"/metadata/labels/" + essential.Label, "main"}}},
+		"/label": {`"` + api.Label + `":`, []addition{{"/metadata/labels/" + api.Label, "main"}}},
 	})
 	for name, want := range map[string]string{"a-before": "", "z-after": "essential-containers] has no effect on this pod"} {
 		s.registerInjector(name+"-label", name, url+"/label", bundle, admissionregistrationv1.IfNeededReinvocationPolicy)
@@ -90,7 +91,7 @@ func testLabelsOfOtherWebhooks(t *testing.T) {
 		s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
 			created := pod.DeepCopy()
 			err = cluster.Create(ctx, created, client.DryRunAll)
-			return err != nil || created.Labels[essential.Label] != "", "the injector is not asked yet"
+			return err != nil || created.Labels[api.Label] != "", "the injector is not asked yet"
 		}))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got error %v, want %q", name, err, want)
@@ -239,7 +240,7 @@ func meshProxy(name string, port int32) corev1.Container {
 // look at it again when others have changed it. Both proxies become native,
 // whole, and in the order of admission; main finds both at work.
 func testMeshes(t *testing.T) {
-	s := newSceneIn(t, essential.ModeNative)
+	s := newSceneIn(t, api.ModeNative)
 	const label = "meshes"
 	meshes := map[string]injection{"/a-mesh": mesh("a-mesh", "192.0.2.1", 15021), "/z-mesh": mesh("z-mesh", "192.0.2.2", 4191)}
 	url, bundle := s.serveInjector(meshes)
@@ -256,7 +257,7 @@ func testMeshes(t *testing.T) {
 	job.Spec.BackoffLimit = new(int32(0))
 	s.create(job)
 	s.natives.expect(job.Name, "setup a-mesh-init a-mesh-proxy+ proxy+ z-mesh-init z-mesh-proxy+ | main")
-	pod := s.awaitPod("meshed-", "tracked", essential.Tracked)
+	pod := s.awaitPod("meshed-", "tracked", essential.IsTracked)
 	for _, want := range []corev1.Container{meshProxy("a-mesh", 15021), meshProxy("z-mesh", 4191), kube.Sidecar("proxy")} {
 		i := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == want.Name })
 		if i < 0 || !equality.Semantic.DeepDerivative(want, pod.Spec.InitContainers[i]) {

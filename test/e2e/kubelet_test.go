@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -17,26 +18,26 @@ import (
 // once.
 func testKubeletDown(t *testing.T) {
 	s := newScene(t, true)
-	template := annotated(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "10s")
+	template := annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "10s")
 	template.Spec.TerminationGracePeriodSeconds = new(int64(5))
 	job := kube.Job(s.namespace, "unattended", template)
 	s.create(job)
 	kept := *template.DeepCopy()
-	kept.Annotations[essential.RetentionAnnotation] = "Forever" // its logs can be read again: the stream ends with the kubelet
+	kept.Annotations[api.RetentionAnnotation] = "Forever" // its logs can be read again: the stream ends with the kubelet
 	keptJob := kube.Job(s.namespace, "kept", kept)
 	s.create(keptJob)
 	due := func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok }
 	keptPod := s.awaitPod("kept-", "due", due)
 	pod := s.awaitPod("unattended-", "due", due)
-	if essential.Stopped(pod) || essential.Stopped(keptPod) {
+	if essential.IsStopped(pod) || essential.IsStopped(keptPod) {
 		t.Fatal("a pod was stopped before its delay was over")
 	}
 	s.must(cluster.Part("stop", "kubelet"))
 	t.Cleanup(func() { _ = cluster.Part("start", "kubelet") })
-	await(s, pod, "stopped", essential.Stopped)
+	await(s, pod, "stopped", essential.IsStopped)
 	s.describes("pod", pod.Name, "StopOverdue", "The pod was stopped, but has not ended after its grace period")
 	s.get(pod)
-	if pod.DeletionTimestamp != nil || !essential.Running(pod) {
+	if pod.DeletionTimestamp != nil || !essential.HasRunningContainers(pod) {
 		t.Errorf("the pod whose containers run is being deleted: %v, %+v", pod.DeletionTimestamp, pod.Status.ContainerStatuses)
 	}
 	s.must(cluster.Part("start", "kubelet"))
@@ -47,7 +48,7 @@ func testKubeletDown(t *testing.T) {
 		t.Errorf("%d Warning events, want 1", n)
 	}
 	s.awaitComplete(keptJob)
-	await(s, keptPod, "stopped, with all ended", func(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) })
+	await(s, keptPod, "stopped, with all ended", func(p *corev1.Pod) bool { return essential.IsTerminal(p) && !essential.HasRunningContainers(p) })
 	s.counted(keptJob, 1)
 	logs := run(t, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "logs", keptPod.Name, "-c", "proxy")
 	for _, text := range []string{kube.PreStop, kube.Terminated} {

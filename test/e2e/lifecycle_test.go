@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -99,7 +100,7 @@ func testFromOldVersion(t *testing.T) {
 		})
 		if conditionStatus == "True" {
 			body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{
-				essential.StoppedAnnotation: time.Now().UTC().Format(time.RFC3339Nano)}}})
+				api.StoppedAnnotation: time.Now().UTC().Format(time.RFC3339Nano)}}})
 			s.must(err)
 			s.must(reaper.Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, body)))
 		}
@@ -114,10 +115,10 @@ func testFromOldVersion(t *testing.T) {
 		s.must(err)
 		s.must(cluster.Status().Patch(s.ctx, pod, client.RawPatch(types.StrategicMergePatchType, body)))
 	}
-	old("delayed", "False", "", annotated(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "10s"))
+	old("delayed", "False", "", annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "10s"))
 	old("back", "True", "", stuck(corev1.RestartPolicyNever)) // the kubelet has taken the phase back
 	old("stopped", "True", "Succeeded", stuck(corev1.RestartPolicyNever))
-	old("kept", "True", "Succeeded", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "Forever"))
+	old("kept", "True", "Succeeded", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
 	s.scaleReaper(2)
 	for name, job := range jobs {
 		s.succeeds(job, 1)

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -42,15 +43,15 @@ var nativeMeaning = map[string]func(*testing.T){
 }
 
 const (
-	reap   = string(essential.ModeReap)
-	native = string(essential.ModeNative)
+	reap   = string(api.ModeReap)
+	native = string(api.ModeNative)
 )
 
 var modes = []string{reap, native}
 
 // twin is a pod of the template in a mode, kept for its logs.
 func (s *scene) twin(mode string, template corev1.PodTemplateSpec) *corev1.Pod {
-	template = annotated(*template.DeepCopy(), essential.ModeAnnotation, mode, essential.RetentionAnnotation, "Forever")
+	template = annotated(*template.DeepCopy(), api.ModeAnnotation, mode, api.RetentionAnnotation, "Forever")
 	return kube.Pod(s.namespace, strings.ToLower(mode), template)
 }
 
@@ -191,7 +192,7 @@ func testNativeSidecarFailsFirst(t *testing.T) {
 	failing.Name = "failing"
 	inReap, inNative := s.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 6"), failing))
 	for _, pod := range []*corev1.Pod{inReap, inNative} {
-		await(s, pod, "over", essential.Terminal)
+		await(s, pod, "over", essential.IsTerminal)
 		if main := statusOf(pod, "main").State.Terminated; pod.Status.Phase != corev1.PodSucceeded || main == nil || main.ExitCode != 0 {
 			t.Errorf("%s: phase %s; main %+v", pod.Name, pod.Status.Phase, main)
 		}
@@ -253,7 +254,9 @@ func testNativeStopOrder(t *testing.T) {
 	for _, pod := range []*corev1.Pod{inReap, inNative} {
 		s.said(pod, "first", "result")
 		s.said(pod, "last", "result")
-		await(s, pod, "succeeded", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded && !essential.Running(p) })
+		await(s, pod, "succeeded", func(p *corev1.Pod) bool {
+			return p.Status.Phase == corev1.PodSucceeded && !essential.HasRunningContainers(p)
+		})
 	}
 }
 
@@ -386,10 +389,10 @@ func testNativeQuotaDuringTheStop(t *testing.T) {
 			return err == nil, fmt.Sprintf("no room for another pod: %v", err)
 		}))
 		s.get(pod)
-		if essential.Running(pod) {
+		if essential.HasRunningContainers(pod) {
 			t.Errorf("%s: when there is room for the next pod, the sidecar is %+v", mode, statusOf(pod, "proxy").State)
 		}
-		await(s, pod, "through with its containers", func(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) })
+		await(s, pod, "through with its containers", func(p *corev1.Pod) bool { return essential.IsTerminal(p) && !essential.HasRunningContainers(p) })
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -38,7 +38,7 @@ func testNativeProperty(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			d := draw{t}
 			pod, essentials := d.pod(s.namespace)
-			reap, err := s.admit(pod, essential.ModeReap)
+			reap, err := s.admit(pod, api.ModeReap)
 			switch {
 			case err == nil:
 			case strings.Contains(err.Error(), "never completes") || strings.Contains(err.Error(), "looks like a completion"):
@@ -48,7 +48,7 @@ func testNativeProperty(t *testing.T) {
 				invalid = append(invalid, err.Error())
 				return
 			}
-			native, err := s.admit(pod, essential.ModeNative)
+			native, err := s.admit(pod, api.ModeNative)
 			if want := misfit(pod, essentials); (err != nil) != want {
 				t.Fatalf("mode Native is refused: %t, want %t: %v\n%s", err != nil, want, err, indented(pod))
 			}
@@ -62,7 +62,7 @@ func testNativeProperty(t *testing.T) {
 			if diff := cmp.Diff(moved(t, reap, essentials), native); diff != "" {
 				t.Fatalf("the pod that should be admitted (-) and the one that is (+):\n%s\nof\n%s", diff, indented(pod))
 			}
-			again, err := s.admit(native, essential.ModeNative)
+			again, err := s.admit(native, api.ModeNative)
 			if err != nil {
 				t.Fatalf("refused when it comes again: %v\n%s", err, indented(native))
 			}
@@ -84,7 +84,7 @@ func testNativeProperty(t *testing.T) {
 
 // admit returns what would be created of the pod in a mode, without what is new
 // at each creation and without the mode itself.
-func (s *scene) admit(pod object, mode essential.Mode) (object, error) {
+func (s *scene) admit(pod object, mode api.Mode) (object, error) {
 	sent := (&unstructured.Unstructured{Object: pod}).DeepCopy()
 	sent.SetAnnotations(withMode(sent.GetAnnotations(), mode))
 	unstructured.RemoveNestedField(sent.Object, "status")
@@ -92,7 +92,7 @@ func (s *scene) admit(pod object, mode essential.Mode) (object, error) {
 		return nil, err
 	}
 	annotations := sent.GetAnnotations()
-	delete(annotations, essential.ModeAnnotation)
+	delete(annotations, api.ModeAnnotation)
 	sent.SetAnnotations(annotations)
 	for _, field := range []string{"uid", "creationTimestamp", "managedFields", "resourceVersion"} {
 		unstructured.RemoveNestedField(sent.Object, "metadata", field)
@@ -115,8 +115,8 @@ func (s *scene) admit(pod object, mode essential.Mode) (object, error) {
 
 var tokenVolume = regexp.MustCompile(`(kube-api-access-)[a-z0-9]{5}`)
 
-func withMode(annotations map[string]string, mode essential.Mode) map[string]string {
-	with := map[string]string{essential.ModeAnnotation: string(mode)}
+func withMode(annotations map[string]string, mode api.Mode) map[string]string {
+	with := map[string]string{api.ModeAnnotation: string(mode)}
 	maps.Copy(with, annotations)
 	return with
 }
@@ -149,7 +149,7 @@ func moved(t *rapid.T, reap object, essentials []string) object {
 // once more.
 func misfit(pod object, essentials []string) bool {
 	annotations := pod["metadata"].(object)["annotations"].(object)
-	if len(essentials) > 1 && annotations[essential.CompletionAnnotation] != "All" || annotations[essential.StopDelayAnnotation] == "5s" {
+	if len(essentials) > 1 && annotations[api.CompletionAnnotation] != "All" || annotations[api.StopDelayAnnotation] == "5s" {
 		return true
 	}
 	spec := pod["spec"].(object)
@@ -237,11 +237,11 @@ func (d draw) pod(namespace string) (pod object, essentials []string) {
 		essentials = p.names[:1]
 	}
 	annotations := d.add(object{"example.com/a-b": "c"}, 20, object{
-		essential.OnFailureAnnotation: "Stop", essential.RetentionAnnotation: "Forever",
+		api.OnFailureAnnotation: "Stop", api.RetentionAnnotation: "Forever",
 		"kubectl.kubernetes.io/default-container": p.names[0],
 	})
-	d.add(annotations, 80, object{essential.CompletionAnnotation: d.of("completion", "All", "All", "Any")})
-	d.add(annotations, 8, object{essential.StopDelayAnnotation: d.of("stop-delay", "0s", "5s")})
+	d.add(annotations, 80, object{api.CompletionAnnotation: d.of("completion", "All", "All", "Any")})
+	d.add(annotations, 8, object{api.StopDelayAnnotation: d.of("stop-delay", "0s", "5s")})
 	spec := object{"restartPolicy": policy, "volumes": volumes(p.names)}
 	d.add(spec, 25, object{
 		"shareProcessNamespace": true, "hostNetwork": true, "terminationGracePeriodSeconds": d.number("grace", 5, 90),
@@ -280,7 +280,7 @@ func (d draw) pod(namespace string) (pod object, essentials []string) {
 		"apiVersion": "v1", "kind": "Pod",
 		"metadata": object{
 			"namespace": namespace, "name": "drawn", "annotations": annotations,
-			"labels": object{essential.Label: strings.Join(essentials, essential.NameSeparator)},
+			"labels": object{api.Label: strings.Join(essentials, api.NameSeparator)},
 		},
 		"spec": spec,
 	}, essentials

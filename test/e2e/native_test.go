@@ -11,17 +11,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
 // sidecarEnds runs a Job whose sidecar answers SIGTERM with this script, and
 // asserts the exit code that the kubelet reports of it: the Job does not mind.
-func sidecarEnds(t *testing.T, mode essential.Mode, script string, code int32) {
+func sidecarEnds(t *testing.T, mode api.Mode, script string, code int32) {
 	s := newSceneIn(t, mode)
 	sidecar := kube.Sidecar("proxy")
 	sidecar.Command[2] = strings.Replace(sidecar.Command[2], "exit 143", script, 1)
-	template := annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), sidecar), essential.RetentionAnnotation, "Forever")
+	template := annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), sidecar), api.RetentionAnnotation, "Forever")
 	template.Spec.TerminationGracePeriodSeconds = new(int64(3))
 	job := kube.Job(s.namespace, "job", template)
 	s.create(job)
@@ -34,10 +35,10 @@ func sidecarEnds(t *testing.T, mode essential.Mode, script string, code int32) {
 	}
 }
 
-func testSidecarFailsOnSigterm(t *testing.T, mode essential.Mode) { sidecarEnds(t, mode, "exit 3", 3) }
+func testSidecarFailsOnSigterm(t *testing.T, mode api.Mode) { sidecarEnds(t, mode, "exit 3", 3) }
 
 // Past the grace period it gets SIGKILL.
-func testSidecarIgnoresSigterm(t *testing.T, mode essential.Mode) { sidecarEnds(t, mode, ":", 137) }
+func testSidecarIgnoresSigterm(t *testing.T, mode api.Mode) { sidecarEnds(t, mode, ":", 137) }
 
 // Who asks for what the kubelet cannot do hears why, at the workload already.
 func testNativeRefuses(t *testing.T) {
@@ -48,7 +49,7 @@ func testNativeRefuses(t *testing.T) {
 		always  = invalid + `the kubelet starts "main" again after completion, so that the pod never ends by itself: choose restartPolicy OnFailure or Never` + instead
 	)
 	ask := func(template corev1.PodTemplateSpec, pairs ...string) corev1.PodTemplateSpec {
-		return annotated(template, append(pairs, essential.ModeAnnotation, string(essential.ModeNative))...)
+		return annotated(template, append(pairs, api.ModeAnnotation, string(api.ModeNative))...)
 	}
 	for kind, workload := range workloads(s.namespace, ask(stuck(corev1.RestartPolicyAlways))) {
 		path := kind[strings.LastIndex(kind, " ")+1:]
@@ -66,9 +67,9 @@ func testNativeRefuses(t *testing.T) {
 	}{
 		"main never ends":                       {ask(stuck(corev1.RestartPolicyAlways)), always},
 		"the first completion of two would end": {ask(two), "choose essential-containers/completion: All" + instead},
-		"the last may":                          {ask(two, essential.CompletionAnnotation, "All"), ""},
-		"a delay":                               {ask(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "30s"), "choose essential-containers/stop-delay: 0s, and let them flush in a preStop hook or in their grace period" + instead},
-		"a mode that is none":                   {annotated(stuck(corev1.RestartPolicyNever), essential.ModeAnnotation, "native"), `"native": must be Reap or Native`},
+		"the last may":                          {ask(two, api.CompletionAnnotation, "All"), ""},
+		"a delay":                               {ask(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "30s"), "choose essential-containers/stop-delay: 0s, and let them flush in a preStop hook or in their grace period" + instead},
+		"a mode that is none":                   {annotated(stuck(corev1.RestartPolicyNever), api.ModeAnnotation, "native"), `"native": must be Reap or Native`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			err := cluster.Create(t.Context(), kube.Pod(s.namespace, "asks", c.template), client.DryRunAll)
@@ -82,7 +83,7 @@ func testNativeRefuses(t *testing.T) {
 // No reaper is there: the kubelet ends the pods, and the Jobs are complete. Only
 // the deletion waits.
 func testNativeWithoutReaper(t *testing.T) {
-	s := newSceneIn(t, essential.ModeNative)
+	s := newSceneIn(t, api.ModeNative)
 	s.scaleReaper(0)
 	jobs := map[string]*batchv1.Job{
 		"job":     kube.Job(s.namespace, "job", stuck(corev1.RestartPolicyNever)),
@@ -147,7 +148,7 @@ func testNativeByDefault(t *testing.T) {
 	const because = `metadata.labels[essential-containers]: handled in mode Reap, although the cluster's default is Native: ` +
 		"the first completion of several essential containers is to end the pod"
 	retained := func(pairs ...string) corev1.PodTemplateSpec {
-		return annotated(stuck(corev1.RestartPolicyNever), append(pairs, essential.RetentionAnnotation, "5s")...)
+		return annotated(stuck(corev1.RestartPolicyNever), append(pairs, api.RetentionAnnotation, "5s")...)
 	}
 	plain := kube.Job(s.namespace, "plain", retained())
 	plain.Spec.PodReplacementPolicy = new(batchv1.Failed)
@@ -155,7 +156,7 @@ func testNativeByDefault(t *testing.T) {
 		t.Errorf("a plain Job gets the warning %q", got)
 	}
 	two := retained()
-	two.Labels[essential.Label] = "main_second"
+	two.Labels[api.Label] = "main_second"
 	two.Spec.Containers = append(two.Spec.Containers, kube.Sidecar("second"))
 	fallback := kube.Job(s.namespace, "fallback", two)
 	if got := create(fallback); !strings.Contains(got, "spec.template."+because) {
@@ -165,19 +166,19 @@ func testNativeByDefault(t *testing.T) {
 	if got := create(pod); !strings.HasPrefix(got, because) {
 		t.Errorf("the pod that cannot be native gets the warning %q", got)
 	}
-	choosy := kube.Pod(s.namespace, "choosy", retained(essential.ModeAnnotation, "Reap"))
+	choosy := kube.Pod(s.namespace, "choosy", retained(api.ModeAnnotation, "Reap"))
 	if got := create(choosy); got != "" {
 		t.Errorf("who chose mode Reap gets the warning %q", got)
 	}
 
 	for prefix, want := range map[string]string{"plain-": "proxy+ | main", "fallback-": "| main proxy second", "bare": "| main proxy second", "choosy": "| main proxy"} {
-		if got := shape(&s.awaitPod(prefix, "tracked", essential.Tracked).Spec); got != want {
+		if got := shape(&s.awaitPod(prefix, "tracked", essential.IsTracked).Spec); got != want {
 			t.Errorf("the containers of %s are %s, want %s", prefix, got, want)
 		}
 	}
-	done := s.awaitPod("plain-", "ended", essential.Terminal)
+	done := s.awaitPod("plain-", "ended", essential.IsTerminal)
 	s.awaitGone(done.DeepCopy())
-	if essential.Stopped(done) {
+	if essential.IsStopped(done) {
 		t.Errorf("the reaper stopped pod %s: %v", done.Name, done.Annotations)
 	}
 	for _, job := range []*batchv1.Job{plain, fallback} {

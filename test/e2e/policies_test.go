@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -34,16 +35,16 @@ func annotated(template corev1.PodTemplateSpec, pairs ...string) corev1.PodTempl
 func (s *scene) failedAndKept(pod *corev1.Pod, message string) {
 	s.Helper()
 	await(s, pod, "failed, with all its containers ended", func(p *corev1.Pod) bool {
-		return p.Status.Phase == corev1.PodFailed && !essential.Running(p)
+		return p.Status.Phase == corev1.PodFailed && !essential.HasRunningContainers(p)
 	})
 	s.kept(pod)
-	if s.mode == essential.ModeNative {
-		if n := s.countEvents(pod, "EssentialContainerFailed"); pod.Status.Reason == essential.FailedReason || n > 0 {
+	if s.mode == api.ModeNative {
+		if n := s.countEvents(pod, "EssentialContainerFailed"); pod.Status.Reason == api.FailedReason || n > 0 {
 			s.Errorf("the reaper acted: reason %s, %d events", pod.Status.Reason, n)
 		}
 		return
 	}
-	if pod.Status.Reason != essential.FailedReason || pod.Status.Message != message {
+	if pod.Status.Reason != api.FailedReason || pod.Status.Message != message {
 		s.Errorf("reason %q and message %q, want the message %s", pod.Status.Reason, pod.Status.Message, message)
 	}
 	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
@@ -85,11 +86,11 @@ func (s *scene) countRetried(job *batchv1.Job) {
 }
 
 // The attempt that fails must end, so that there can be a second one.
-func testFailureStops(t *testing.T, mode essential.Mode) {
+func testFailureStops(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	job := s.retried()
 	s.create(job)
-	first := s.awaitPod("retried-", "tracked", essential.Tracked)
+	first := s.awaitPod("retried-", "tracked", essential.IsTracked)
 	s.failedAndKept(first, `Essential container "main" failed with exit code 3`)
 	s.awaitComplete(job)
 	s.countRetried(job)
@@ -99,7 +100,7 @@ func testFailureStops(t *testing.T, mode essential.Mode) {
 		"Pod " + first.Name + `: Essential container "main" failed with exit code 3; stopping the pod's other containers, the pod is kept as failed`,
 		`: Essential container "main" completed with exit code 0; stopping the pod's other containers, the pod is deleted once they have ended`,
 	}
-	if mode == essential.ModeNative {
+	if mode == api.ModeNative {
 		told = []string{`: Essential container "main" completed with exit code 0; deleting the pod`}
 	}
 	s.describes("job", job.Name, told...)
@@ -132,23 +133,23 @@ func (s *scene) describes(kind, name string, parts ...string) {
 }
 
 // Whatever ended main, its exit code and reason are told.
-func testOutOfMemory(t *testing.T, mode essential.Mode) {
+func testOutOfMemory(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	main := kube.Main("tail /dev/zero")
 	main.Command = []string{"tail", "/dev/zero"} // the container's own process: a shell would survive its child
 	main.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")}
-	pod := kube.Pod(s.namespace, "oom", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
+	pod := kube.Pod(s.namespace, "oom", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), api.OnFailureAnnotation, "Stop"))
 	s.create(pod)
 	s.failedAndKept(pod, `Essential container "main" failed with exit code 137 (OOMKilled)`)
 }
 
-func testCannotRun(t *testing.T, mode essential.Mode) {
+func testCannotRun(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	main := kube.Main("")
 	main.Command = []string{"/there-is-no-such-program"}
-	pod := kube.Pod(s.namespace, "cannotrun", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
+	pod := kube.Pod(s.namespace, "cannotrun", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, kube.Sidecar("proxy")), api.OnFailureAnnotation, "Stop"))
 	s.create(pod)
-	failed := s.awaitPod("cannotrun", "failed", essential.Terminal)
+	failed := s.awaitPod("cannotrun", "failed", essential.IsTerminal)
 	status := containerStatus(failed, "main")
 	if status.State.Terminated == nil || status.State.Terminated.ExitCode == 0 {
 		t.Fatalf("main's state is %+v", status.State)
@@ -158,13 +159,13 @@ func testCannotRun(t *testing.T, mode essential.Mode) {
 
 // The deadline fails the pod. That main then ends well, as it is told to, is no
 // completion.
-func testDeadlineExceeded(t *testing.T, mode essential.Mode) {
+func testDeadlineExceeded(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	main := kube.Sidecar("main")
 	main.Command[2] = strings.Replace(main.Command[2], "exit 143", "exit 0", 1)
 	slow := kube.Sidecar("proxy") // so that main is seen ended while it still runs
 	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 5; exit 143", 1)
-	pod := kube.Pod(s.namespace, "deadline", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, slow), essential.OnFailureAnnotation, "Stop"))
+	pod := kube.Pod(s.namespace, "deadline", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), main, slow), api.OnFailureAnnotation, "Stop"))
 	pod.Spec.ActiveDeadlineSeconds = new(int64(10)) // main must have begun
 	s.create(pod)
 	await(s, pod, "over its deadline, with main ended well", func(p *corev1.Pod) bool {
@@ -172,13 +173,13 @@ func testDeadlineExceeded(t *testing.T, mode essential.Mode) {
 		return p.Status.Reason == "DeadlineExceeded" && main != nil && main.State.Terminated != nil && main.State.Terminated.ExitCode == 0
 	})
 	s.kept(pod)
-	if essential.Stopped(pod) || pod.Status.Phase != corev1.PodFailed {
+	if essential.IsStopped(pod) || pod.Status.Phase != corev1.PodFailed {
 		t.Errorf("the pod was stopped: %v, phase %s", pod.Annotations, pod.Status.Phase)
 	}
 }
 
 // A container's own policy and rules decide before the pod's (Kubernetes 1.35).
-func testRestartRules(t *testing.T, mode essential.Mode) {
+func testRestartRules(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	retried := kube.Main(`[ -e /state/tried ] || { touch /state/tried; exit 42; }; sleep 1`)
 	retried.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
@@ -187,14 +188,14 @@ func testRestartRules(t *testing.T, mode essential.Mode) {
 		Action:    corev1.ContainerRestartRuleActionRestart,
 		ExitCodes: &corev1.ContainerRestartRuleOnExitCodes{Operator: corev1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{42}},
 	}}
-	template := annotated(kube.Template(corev1.RestartPolicyNever, new("main"), retried, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop")
+	template := annotated(kube.Template(corev1.RestartPolicyNever, new("main"), retried, kube.Sidecar("proxy")), api.OnFailureAnnotation, "Stop")
 	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	job := kube.Job(s.namespace, "ruled", template)
 	s.create(job)
 
 	own := kube.Main("exit 3")
 	own.RestartPolicy = new(corev1.ContainerRestartPolicyNever)
-	pod := kube.Pod(s.namespace, "own", annotated(kube.Template(corev1.RestartPolicyOnFailure, new("main"), own, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop"))
+	pod := kube.Pod(s.namespace, "own", annotated(kube.Template(corev1.RestartPolicyOnFailure, new("main"), own, kube.Sidecar("proxy")), api.OnFailureAnnotation, "Stop"))
 	s.create(pod)
 
 	s.awaitComplete(job)
@@ -205,7 +206,7 @@ func testRestartRules(t *testing.T, mode essential.Mode) {
 	s.count("own", kube.MainStart, 1)
 }
 
-func testAllEssentialContainers(t *testing.T, mode essential.Mode) {
+func testAllEssentialContainers(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	pod := kube.Pod(s.namespace, "all", inTurn())
 	s.create(pod)
@@ -219,7 +220,7 @@ func inTurn() corev1.PodTemplateSpec {
 	second := kube.Main("sleep 5; echo 'second: end'")
 	second.Name = "second"
 	return annotated(kube.Template(corev1.RestartPolicyNever, new("main_second"), kube.Main("sleep 1; echo 'first: end'"), second, kube.Sidecar("proxy")),
-		essential.CompletionAnnotation, "All")
+		api.CompletionAnnotation, "All")
 }
 
 // inTurn asserts that the sidecar of its pod lived until the last one had ended.
@@ -242,7 +243,7 @@ func testStopDelay(t *testing.T) {
 	s := newScene(t, true)
 	main := kube.Main(`mkdir /state/completed || exit 1; sleep 1`)
 	main.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
-	template := annotated(kube.Template(corev1.RestartPolicyAlways, new("main"), main, kube.Sidecar("proxy")), essential.StopDelayAnnotation, delay.String())
+	template := annotated(kube.Template(corev1.RestartPolicyAlways, new("main"), main, kube.Sidecar("proxy")), api.StopDelayAnnotation, delay.String())
 	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	pod := kube.Pod(s.namespace, "delayed", template)
 	s.create(pod)
@@ -265,16 +266,16 @@ func testStopDelay(t *testing.T) {
 }
 
 // A finished pod that is retained: its logs can be read, and then it goes.
-func testRetention(t *testing.T, mode essential.Mode) {
+func testRetention(t *testing.T, mode api.Mode) {
 	const retention = 20 * time.Second // in which somebody can still read logs on a busy machine
 	s := newSceneIn(t, mode)
-	forever := kube.Pod(s.namespace, "forever", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "Forever"))
+	forever := kube.Pod(s.namespace, "forever", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
 	s.create(forever)
-	pod := kube.Pod(s.namespace, "retained", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, retention.String()))
+	pod := kube.Pod(s.namespace, "retained", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, retention.String()))
 	s.create(pod)
 	retained := s.awaitPod("retained", "of a terminal phase, with all ended", allEnded)
 	since := containerStatus(retained, "main").State.Terminated.FinishedAt
-	if mode == essential.ModeReap {
+	if mode == api.ModeReap {
 		since = containerStatus(retained, "proxy").State.Terminated.FinishedAt
 	}
 	output, err := exec.CommandContext(s.ctx, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "logs", "retained", "-c", "main").CombinedOutput()
@@ -290,10 +291,12 @@ func testRetention(t *testing.T, mode essential.Mode) {
 }
 
 // allEnded reports whether the pod has a terminal phase and nothing of it runs.
-func allEnded(p *corev1.Pod) bool { return essential.Terminal(p) && !essential.Running(p) }
+func allEnded(p *corev1.Pod) bool {
+	return essential.IsTerminal(p) && !essential.HasRunningContainers(p)
+}
 
 // A policy may be edited while the pod runs, but not to something that cannot be read.
-func testPolicyEdited(t *testing.T, mode essential.Mode) {
+func testPolicyEdited(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	pod := kube.Pod(s.namespace, "edited", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("while [ ! -e /state/go ]; do sleep 0.1; done"), kube.Sidecar("proxy")))
 	pod.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
@@ -303,7 +306,7 @@ func testPolicyEdited(t *testing.T, mode essential.Mode) {
 	s.create(pod)
 	s.awaitLine("edited", kube.MainStart)
 	edit := func(retention string) error {
-		return cluster.Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, essential.RetentionAnnotation, retention)))
+		return cluster.Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, api.RetentionAnnotation, retention)))
 	}
 	if err := edit("1w"); err == nil || !strings.Contains(err.Error(), "metadata.annotations[essential-containers/retention] must be a duration such as 90s, 1h30m or 2d, or Forever") {
 		t.Errorf("an edit that cannot be read: %v", err)
@@ -316,7 +319,7 @@ func testPolicyEdited(t *testing.T, mode essential.Mode) {
 }
 
 // The kubelet ends native sidecars by itself: there is nothing to stop.
-func testNativeSidecar(t *testing.T, mode essential.Mode) {
+func testNativeSidecar(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	mesh := kube.Sidecar("mesh")
 	mesh.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
@@ -329,7 +332,7 @@ func testNativeSidecar(t *testing.T, mode essential.Mode) {
 	both := kube.Job(s.namespace, "both", beside)
 	s.create(both)
 
-	pod := s.awaitPod("native-", "tracked", essential.Tracked)
+	pod := s.awaitPod("native-", "tracked", essential.IsTracked)
 	s.awaitComplete(job)
 	s.awaitGone(pod.DeepCopy())
 	s.counted(job, 1)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -36,11 +37,11 @@ func (s *scene) counted(job *batchv1.Job, completions int32) {
 	}
 }
 
-func testJob(t *testing.T, mode essential.Mode) {
+func testJob(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	job := kube.Job(s.namespace, "job", stuck(corev1.RestartPolicyNever))
 	s.create(job)
-	pod := s.awaitPod("job-", "tracked", essential.Tracked)
+	pod := s.awaitPod("job-", "tracked", essential.IsTracked)
 	s.awaitComplete(job)
 	s.awaitGone(pod)
 	s.counted(job, 1)
@@ -52,7 +53,7 @@ func testJob(t *testing.T, mode essential.Mode) {
 	}
 }
 
-func testCronJob(t *testing.T, mode essential.Mode) {
+func testCronJob(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	cron := &batchv1.CronJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "cron"},
@@ -76,7 +77,7 @@ func testCronJob(t *testing.T, mode essential.Mode) {
 	}
 }
 
-func testIndexedJob(t *testing.T, mode essential.Mode) {
+func testIndexedJob(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	template := kube.Template(corev1.RestartPolicyNever, new("main"),
 		kube.Main(`echo "index $JOB_COMPLETION_INDEX"; sleep 1`), kube.Sidecar("proxy"))
@@ -92,12 +93,12 @@ func testIndexedJob(t *testing.T, mode essential.Mode) {
 	s.countStopped("indexed-", 3)
 }
 
-func testBarePod(t *testing.T, mode essential.Mode) {
+func testBarePod(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	pod := kube.Pod(s.namespace, "bare", stuck(corev1.RestartPolicyNever))
 	s.create(pod)
-	if mode == essential.ModeReap {
-		stopped := s.awaitPod("bare", "stopped", essential.Stopped)
+	if mode == api.ModeReap {
+		stopped := s.awaitPod("bare", "stopped", essential.IsStopped)
 		stop, _ := essential.StopOf(stopped)
 		if stop.Phase != corev1.PodSucceeded || stop.Because != completed || *stopped.Spec.ActiveDeadlineSeconds != 1 {
 			t.Errorf("the pod was stopped as %+v with deadline %v", stop, stopped.Spec.ActiveDeadlineSeconds)
@@ -133,7 +134,7 @@ func (s *scene) oneCompletion(labels map[string]string) (template corev1.PodTemp
 // reaper does not touch its replacement.
 func (s *scene) replaced(prefix string, noMore func()) {
 	s.Helper()
-	first := s.awaitPod(prefix, "tracked", essential.Tracked)
+	first := s.awaitPod(prefix, "tracked", essential.IsTracked)
 	s.awaitLine(first.Name, kube.MainStart)
 	noMore()
 	s.awaitGone(first.DeepCopy())
@@ -142,7 +143,7 @@ func (s *scene) replaced(prefix string, noMore func()) {
 	})
 	s.canary(s.namespace)
 	s.get(second)
-	if essential.Stopped(second) || second.DeletionTimestamp != nil || essential.Terminal(second) {
+	if essential.IsStopped(second) || second.DeletionTimestamp != nil || essential.IsTerminal(second) {
 		s.Errorf("the new pod %s was touched: %v, phase %s", second.Name, second.Annotations, second.Status.Phase)
 	}
 	if n := s.countEvents(first, "EssentialContainerCompleted"); n != 1 {
@@ -183,8 +184,8 @@ func testTwoEssentialContainers(t *testing.T) {
 	first := kube.Sidecar("first") // essential too, and never ends by itself
 	job := kube.Job(s.namespace, "two", kube.Template(corev1.RestartPolicyNever, new("first_second"), first, second, kube.Sidecar("proxy")))
 	s.create(job)
-	pod := s.awaitPod("two-", "tracked", essential.Tracked)
-	if got := pod.Annotations[essential.TrackedAnnotation]; got != "first,second" {
+	pod := s.awaitPod("two-", "tracked", essential.IsTracked)
+	if got := pod.Annotations[api.TrackedAnnotation]; got != "first,second" {
 		t.Errorf("tracked %q, want %q", got, "first,second")
 	}
 	s.awaitComplete(job)
@@ -195,15 +196,15 @@ func testTwoEssentialContainers(t *testing.T) {
 }
 
 // A sidecar may use its whole grace period, and the pod is deleted only then.
-func testSlowSidecar(t *testing.T, mode essential.Mode) {
+func testSlowSidecar(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	const flushed = "sidecar: flushed"
 	slow := kube.Sidecar("shipper")
 	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 5; echo '"+flushed+"'; exit 143", 1)
 	job := kube.Job(s.namespace, "slow", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow))
 	s.create(job)
-	ending := essential.Stopped
-	if mode == essential.ModeNative {
+	ending := essential.IsStopped
+	if mode == api.ModeNative {
 		ending = ended("main")
 	}
 	pod := s.awaitPod("slow-", "ending", ending)
@@ -222,14 +223,14 @@ func testSlowSidecar(t *testing.T, mode essential.Mode) {
 
 // Nothing of the pod may run when main ends. A native sidecar has to have run for
 // a moment, or main does not start.
-func testCrashLoopingSidecar(t *testing.T, mode essential.Mode) {
+func testCrashLoopingSidecar(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	crashing := kube.Sidecar("proxy")
 	crashing.Command[2], crashing.Lifecycle = "echo '"+kube.SidecarStart+"'; sleep 2; exit 1", nil
 	waitsFor := kube.Main("sleep 8")
 	job := kube.Job(s.namespace, "crashing", kube.Template(corev1.RestartPolicyOnFailure, new("main"), waitsFor, crashing))
 	s.create(job)
-	pod := s.awaitPod("crashing-", "tracked", essential.Tracked)
+	pod := s.awaitPod("crashing-", "tracked", essential.IsTracked)
 	s.awaitComplete(job)
 	s.awaitGone(pod)
 	s.counted(job, 1)

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -54,7 +55,7 @@ const hangsOnce = "if mkdir /state/tried; then trap 'exit 0' TERM; while true; d
 
 // restarted asserts that the kubelet's restart of a main that exits with 0 is no
 // completion: the pod keeps running until the second life has completed.
-func restarted(t *testing.T, mode essential.Mode, prepare func(*corev1.Container), restart func(*scene, *corev1.Pod)) {
+func restarted(t *testing.T, mode api.Mode, prepare func(*corev1.Container), restart func(*scene, *corev1.Pod)) {
 	s := newSceneIn(t, mode)
 	main := kube.Main(hangsOnce)
 	prepare(&main)
@@ -76,7 +77,7 @@ func restarted(t *testing.T, mode essential.Mode, prepare func(*corev1.Container
 	s.countStopped("restarted-", 1)
 }
 
-func testKilledByProbe(t *testing.T, mode essential.Mode) {
+func testKilledByProbe(t *testing.T, mode api.Mode) {
 	restarted(t, mode, func(main *corev1.Container) {
 		main.LivenessProbe = &corev1.Probe{
 			ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"sh", "-c", "[ ! -e /state/tried ] || [ -e /state/probed ] || { touch /state/probed; exit 1; }"}}},
@@ -85,7 +86,7 @@ func testKilledByProbe(t *testing.T, mode essential.Mode) {
 	}, func(*scene, *corev1.Pod) {})
 }
 
-func testResized(t *testing.T, mode essential.Mode) {
+func testResized(t *testing.T, mode api.Mode) {
 	restarted(t, mode, func(main *corev1.Container) {
 		main.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}
 		main.ResizePolicy = []corev1.ContainerResizePolicy{{ResourceName: corev1.ResourceCPU, RestartPolicy: corev1.RestartContainer}}
@@ -95,7 +96,7 @@ func testResized(t *testing.T, mode essential.Mode) {
 	})
 }
 
-func testImageChanged(t *testing.T, mode essential.Mode) {
+func testImageChanged(t *testing.T, mode api.Mode) {
 	restarted(t, mode, func(*corev1.Container) {}, func(s *scene, pod *corev1.Pod) {
 		// The same image by another name is a change to the kubelet.
 		body := fmt.Appendf(nil, `{"spec":{"containers":[{"name":"main","image":%q}]}}`, strings.TrimPrefix(kube.Image, "docker.io/library/"))
@@ -106,7 +107,7 @@ func testImageChanged(t *testing.T, mode essential.Mode) {
 // A sidecar that fails because main has ended (case F06), in the same moment or
 // before it, does not fail the pod. Reports: GoogleCloudPlatform/cloud-sql-proxy
 // 262, aws/amazon-cloudwatch-agent 770, openkruise/kruise 1285.
-func testSidecarFails(t *testing.T, mode essential.Mode) {
+func testSidecarFails(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	untilClosed := func(name, then string) corev1.Container {
 		return container(name, "while [ ! -e /state/closed ]; do sleep 0.1; done; "+then)
@@ -117,7 +118,7 @@ func testSidecarFails(t *testing.T, mode essential.Mode) {
 		"before":     {kube.Main("touch /state/closed; sleep 4"), untilClosed("proxy", "sleep 1; exit 1")},
 		"together":   {kube.Main("touch /state/closed; sleep 3"), untilClosed("proxy", "sleep 3; exit 1")},
 	}
-	if mode == essential.ModeReap {
+	if mode == api.ModeReap {
 		jobs["delayed"] = []corev1.Container{
 			container("main", "echo '"+kube.MainStart+"'; sleep 1; echo '"+kube.MainEnd+"'; touch /state/closed"), untilClosed("tailer", "sleep 8; exit 2")}
 	}
@@ -125,7 +126,7 @@ func testSidecarFails(t *testing.T, mode essential.Mode) {
 		template := sharing(kube.Template(corev1.RestartPolicyNever, new("main"), containers...))
 		template.Spec.TerminationGracePeriodSeconds = new(int64(5))
 		if name == "delayed" {
-			template = annotated(template, essential.StopDelayAnnotation, "30s")
+			template = annotated(template, api.StopDelayAnnotation, "30s")
 		}
 		s.create(kube.Job(s.namespace, name, template))
 	}
@@ -136,7 +137,7 @@ func testSidecarFails(t *testing.T, mode essential.Mode) {
 
 // The default: a failure that the kubelet does not restart ends the pod, and the
 // Job tries again.
-func testFailsUnderNever(t *testing.T, mode essential.Mode) {
+func testFailsUnderNever(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	job := kube.Job(s.namespace, "never", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
 	job.Spec.BackoffLimit = new(int32(1))
@@ -146,21 +147,21 @@ func testFailsUnderNever(t *testing.T, mode essential.Mode) {
 	s.count("never-", kube.MainStart, 2)
 	for _, pod := range s.pods("never-") {
 		s.countEnded(pod.Name)
-		if mode == essential.ModeReap {
-			s.describes("pod", pod.Name, essential.FailedReason, `Essential container "main" failed with exit code 3`)
+		if mode == api.ModeReap {
+			s.describes("pod", pod.Name, api.FailedReason, `Essential container "main" failed with exit code 3`)
 		}
 	}
 }
 
 // A port of the node belongs to a pod until its last container has ended (case
 // F03). Reports: kubernetes/kubernetes 76772, 106884, 104560.
-func testHostPort(t *testing.T, mode essential.Mode) {
+func testHostPort(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	const flushed = "sidecar: flushed"
 	slow := kube.Sidecar("metrics")
 	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 5; echo '"+flushed+"'; exit 0", 1)
 	port := int32(18080)
-	if mode == essential.ModeNative {
+	if mode == api.ModeNative {
 		port++
 	}
 	slow.Ports = []corev1.ContainerPort{{ContainerPort: port, HostPort: port}}
@@ -209,7 +210,7 @@ func (s *scene) freeCPU() (milli int64) {
 	var pods corev1.PodList
 	s.must(cluster.List(s.ctx, &pods))
 	for _, pod := range pods.Items {
-		if !essential.Terminal(&pod) {
+		if !essential.IsTerminal(&pod) {
 			for _, c := range pod.Spec.Containers {
 				milli -= c.Resources.Requests.Cpu().MilliValue()
 			}
@@ -251,7 +252,7 @@ func testPreemptedByKubelet(t *testing.T) {
 	critical.Spec.Containers[0].Resources = requests(free - 100)
 	critical.Spec.PriorityClassName, critical.Spec.NodeName = "system-node-critical", pod.Spec.NodeName // past the scheduler
 	s.create(critical)
-	await(s, pod, "ended", essential.Terminal)
+	await(s, pod, "ended", essential.IsTerminal)
 	disruption := essential.Condition(pod, corev1.DisruptionTarget)
 	if pod.Status.Phase != corev1.PodFailed || disruption == nil || disruption.Reason != corev1.PodReasonTerminationByKubelet {
 		t.Errorf("the pod ended as %s, reason %s, %+v", pod.Status.Phase, pod.Status.Reason, disruption)
@@ -262,7 +263,7 @@ func testPreemptedByKubelet(t *testing.T) {
 	if end := main.State.Terminated; (end == nil || end.ExitCode != 0) && (lost == nil || lost.Reason != "ContainerStatusUnknown") {
 		t.Errorf("main ended as %+v, want exit code 0", main)
 	}
-	if pod.Status.Reason == essential.FailedReason || pod.Status.Reason == "" {
+	if pod.Status.Reason == api.FailedReason || pod.Status.Reason == "" {
 		t.Errorf("the kubelet's reason is gone: %q", pod.Status.Reason)
 	}
 }
@@ -297,7 +298,7 @@ func testEvictedMainExitsWell(t *testing.T) {
 func testEndedWithinStopDelay(t *testing.T) {
 	s := newScene(t, true)
 	delayed := func(name string) *batchv1.Job {
-		job := kube.Job(s.namespace, name, annotated(stuck(corev1.RestartPolicyNever), essential.StopDelayAnnotation, "60s"))
+		job := kube.Job(s.namespace, name, annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "60s"))
 		job.Spec.BackoffLimit = new(int32(2))
 		return job
 	}
@@ -305,7 +306,7 @@ func testEndedWithinStopDelay(t *testing.T) {
 	deleted.Spec.PodReplacementPolicy = new(batchv1.Failed)
 	deadline.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(15))
 	across := kube.Job(s.namespace, "across", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 3"),
-		slowly(slowly(kube.Sidecar("shipper")))), essential.RetentionAnnotation, "Forever"))
+		slowly(slowly(kube.Sidecar("shipper")))), api.RetentionAnnotation, "Forever"))
 	across.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(8))
 	for _, job := range []*batchv1.Job{deleted, deadline, across} {
 		s.create(job)
@@ -316,7 +317,7 @@ func testEndedWithinStopDelay(t *testing.T) {
 	for _, job := range []*batchv1.Job{deleted, deadline, across} {
 		s.succeeds(job, 1)
 	}
-	if kept := s.awaitPod("across-", "ended", essential.Terminal); kept.Status.Phase != corev1.PodSucceeded || kept.Status.Reason != "" {
+	if kept := s.awaitPod("across-", "ended", essential.IsTerminal); kept.Status.Phase != corev1.PodSucceeded || kept.Status.Reason != "" {
 		t.Errorf("the pod that flushed across its deadline is %s, %s", kept.Status.Phase, kept.Status.Reason)
 	}
 }
@@ -336,7 +337,7 @@ func testPostStartHooks(t *testing.T) {
 	native := waits.DeepCopy()
 	s.create(slow)
 	s.create(waits)
-	native.Spec.Template.Annotations = map[string]string{essential.ModeAnnotation: "Native"}
+	native.Spec.Template.Annotations = map[string]string{api.ModeAnnotation: "Native"}
 	s.warns(`the postStart hook of container "proxy" has to succeed before "main" starts`, native)
 	s.succeeds(slow, 1)
 	s.succeeds(waits, 1)
@@ -375,22 +376,22 @@ func testWarnsAtApply(t *testing.T) {
 		},
 		"spec.activeDeadlineSeconds: the Job's deadline does not wait for the stop-delay of 1m0s": func(j *batchv1.Job) {
 			j.Spec.ActiveDeadlineSeconds = new(int64(20))
-			j.Spec.Template = annotated(j.Spec.Template, essential.StopDelayAnnotation, "60s")
+			j.Spec.Template = annotated(j.Spec.Template, api.StopDelayAnnotation, "60s")
 		},
 		"metadata.labels[essential-containers]: has no effect: write it to spec.template.metadata.labels": func(j *batchv1.Job) {
-			j.Labels, j.Spec.Template.Labels = map[string]string{essential.Label: "main"}, nil
+			j.Labels, j.Spec.Template.Labels = map[string]string{api.Label: "main"}, nil
 		},
 		"metadata.annotations[essential-containers/on-failure]: has no effect: write it to spec.template.metadata.annotations": func(j *batchv1.Job) {
-			j.Annotations = map[string]string{essential.OnFailureAnnotation: "Stop"}
+			j.Annotations = map[string]string{api.OnFailureAnnotation: "Stop"}
 		},
 		"spec.template.metadata.annotations[essential-containers]: has no effect: write it to spec.template.metadata.labels": func(j *batchv1.Job) {
-			j.Spec.Template = annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true"), kube.Sidecar("proxy")), essential.Label, "main")
+			j.Spec.Template = annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true"), kube.Sidecar("proxy")), api.Label, "main")
 		},
 		"spec.template.metadata.labels[essential-containers/on-failure]: has no effect: write it to spec.template.metadata.annotations": func(j *batchv1.Job) {
-			j.Spec.Template.Labels[essential.OnFailureAnnotation] = "Stop"
+			j.Spec.Template.Labels[api.OnFailureAnnotation] = "Stop"
 		},
 		"annotations[essential-containers/completion]: has no effect: the label names one container": func(j *batchv1.Job) {
-			j.Spec.Template = annotated(j.Spec.Template, essential.CompletionAnnotation, "All")
+			j.Spec.Template = annotated(j.Spec.Template, api.CompletionAnnotation, "All")
 		},
 	} {
 		s.warns(want, job(edit))
@@ -418,13 +419,13 @@ func testSpinningDeployment(t *testing.T) {
 	s := newScene(t, true)
 	s.create(workloads(s.namespace, kube.Template(corev1.RestartPolicyAlways, new("main"), kube.Main("true"), kube.Sidecar("proxy")))["Deployment spec.template."])
 	const backOff = "in %s, because its owner's pods complete too often (back-off)"
-	first := s.awaitPod("workload-", "tracked", essential.Tracked)
+	first := s.awaitPod("workload-", "tracked", essential.IsTracked)
 	s.awaitGone(first.DeepCopy())
 	var due []time.Time
 	for _, delay := range []string{"10s", "20s"} {
 		pod := s.awaitPod("workload-", "due", func(p *corev1.Pod) bool {
 			r, ok := essential.DueOf(p)
-			return ok && !essential.Stopped(p) && (len(due) == 0 || r.At.After(due[len(due)-1]))
+			return ok && !essential.IsStopped(p) && (len(due) == 0 || r.At.After(due[len(due)-1]))
 		})
 		r, _ := essential.DueOf(pod)
 		due = append(due, r.At)
@@ -442,11 +443,11 @@ func testSpinningDeployment(t *testing.T) {
 // ten seconds, and nothing is written.
 func testKeptPods(t *testing.T) {
 	s := newScene(t, true)
-	succeeded := kube.Pod(s.namespace, "succeeded", annotated(stuck(corev1.RestartPolicyNever), essential.RetentionAnnotation, "Forever"))
+	succeeded := kube.Pod(s.namespace, "succeeded", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
 	failed := kube.Pod(s.namespace, "failed", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
 	for _, pod := range []*corev1.Pod{succeeded, failed} {
 		s.create(pod)
-		await(s, pod, "ended", essential.Terminal)
+		await(s, pod, "ended", essential.IsTerminal)
 	}
 	repeats := func(atLeast float64) {
 		before := s.kubeletRepeats()
@@ -466,7 +467,7 @@ func testKeptPods(t *testing.T) {
 			t.Errorf("pod %s was written: %+v, before %+v", pod.Name, now.Status, pod.Status)
 		}
 	}
-	if succeeded.Status.Phase != corev1.PodSucceeded || failed.Status.Reason != essential.FailedReason {
+	if succeeded.Status.Phase != corev1.PodSucceeded || failed.Status.Reason != api.FailedReason {
 		t.Errorf("the pods ended as %s, and %s with reason %s", succeeded.Status.Phase, failed.Status.Phase, failed.Status.Reason)
 	}
 }
@@ -485,7 +486,7 @@ func (s *scene) kubeletRepeats() (sum float64) {
 
 // Pods of Helm's hooks and of other projects' controllers are kept for them, unless
 // they choose a retention themselves.
-func testKeptForTheirCreators(t *testing.T, mode essential.Mode) {
+func testKeptForTheirCreators(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	owner := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "owner"}}
 	s.create(owner)
@@ -495,7 +496,7 @@ func testKeptForTheirCreators(t *testing.T, mode essential.Mode) {
 		return pod
 	}
 	// The garbage collector knows no such kind and leaves the pods alone.
-	workflow, chosen := foreign("workflow"), foreign("chosen", essential.RetentionAnnotation, "0s")
+	workflow, chosen := foreign("workflow"), foreign("chosen", api.RetentionAnnotation, "0s")
 	hook := kube.Pod(s.namespace, "hook", annotated(stuck(corev1.RestartPolicyNever), "helm.sh/hook", "test"))
 	for _, pod := range []*corev1.Pod{workflow, chosen, hook} {
 		s.create(pod)
@@ -512,7 +513,7 @@ func testKeptForTheirCreators(t *testing.T, mode essential.Mode) {
 func testOptedOutAfterStop(t *testing.T) {
 	s := newScene(t, true)
 	pod := kube.Pod(s.namespace, "stopped", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slowly(kube.Sidecar("proxy"))),
-		essential.RetentionAnnotation, "Forever"))
+		api.RetentionAnnotation, "Forever"))
 	early := kube.Pod(s.namespace, "early", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), container("proxy", "sleep 8; exit 1")))
 	s.create(early)
 	s.create(pod)
@@ -521,14 +522,14 @@ func testOptedOutAfterStop(t *testing.T) {
 	}
 	s.awaitLine("early", kube.MainStart)
 	s.must(unlabel(early))
-	s.awaitPod("stopped", "stopped", essential.Stopped)
+	s.awaitPod("stopped", "stopped", essential.IsStopped)
 	if err := unlabel(pod); err == nil || !strings.Contains(err.Error(), "cannot be removed from a pod that has been stopped") {
 		t.Errorf("the label of a stopped pod is removed: %v", err)
 	}
 	s.must(cluster.Patch(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}},
 		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`))))
 	for p, want := range map[*corev1.Pod]corev1.PodPhase{pod: corev1.PodSucceeded, early: corev1.PodFailed} {
-		await(s, p, "ended", essential.Terminal)
+		await(s, p, "ended", essential.IsTerminal)
 		if p.Status.Phase != want {
 			t.Errorf("pod %s ended as %s, want %s", p.Name, p.Status.Phase, want)
 		}
@@ -562,14 +563,14 @@ func testWebhookDown(t *testing.T) {
 	s := newScene(t, true)
 	job := kube.Job(s.namespace, "late", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), kube.Sidecar("proxy")))
 	job.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(1))
-	native := kube.Job(s.namespace, "native", annotated(job.Spec.Template, essential.ModeAnnotation, "Native"))
+	native := kube.Job(s.namespace, "native", annotated(job.Spec.Template, api.ModeAnnotation, "Native"))
 	s.create(job)
 	s.create(native)
 	s.awaitLine("late-", kube.MainStart)
 	s.awaitLine("native-", kube.MainStart)
 	s.scale(kube.WebhookDeployment, "webhook", 0)
 	s.awaitLine("late-", kube.Terminated)
-	pod := s.awaitPod("late-", "stopped", essential.Stopped)
+	pod := s.awaitPod("late-", "stopped", essential.IsStopped)
 	s.describes("pod", pod.Name, "StopOverdue", "that the API server can reach the webhook")
 	s.get(job)
 	if s.get(pod); pod.Status.Phase != corev1.PodRunning || job.Status.Succeeded+job.Status.Failed != 0 {
@@ -595,7 +596,7 @@ func testStopOutlastsOutages(t *testing.T) {
 		s.awaitLine(job.Name+"-", kube.MainStart)
 	}
 	// Some pods are stopped by then, of others it is not even known that main has ended.
-	s.awaitPod("job", "stopped", essential.Stopped)
+	s.awaitPod("job", "stopped", essential.IsStopped)
 	s.must(cluster.Part("stop", "--kill", "kubelet"))
 	t.Cleanup(func() { _ = cluster.Part("start", "kubelet") })
 	s.must(cluster.Part("start", "kubelet"))

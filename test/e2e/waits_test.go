@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/certs/certmanager"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
@@ -32,7 +33,7 @@ import (
 func testFailureIgnored(t *testing.T) {
 	s := newScene(t, true)
 	job := kube.Job(s.namespace, "never", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")),
-		essential.OnFailureAnnotation, "Ignore"))
+		api.OnFailureAnnotation, "Ignore"))
 	s.create(job)
 	pod := s.awaitPod("never-", "failed in main", func(p *corev1.Pod) bool {
 		main := containerStatus(p, "main")
@@ -44,7 +45,7 @@ func testFailureIgnored(t *testing.T) {
 	s.count("never-", kube.MainStart, 1)
 }
 
-func testFailsUnderOnFailure(t *testing.T, mode essential.Mode) {
+func testFailsUnderOnFailure(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	job := kube.Job(s.namespace, "onfailure", kube.Template(corev1.RestartPolicyOnFailure, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
 	s.create(job)
@@ -78,14 +79,14 @@ func testSidecarEndsFirst(t *testing.T) {
 func failsOnce() corev1.PodTemplateSpec {
 	main := kube.Main(`[ -e /state/tried ] || { touch /state/tried; exit 1; }; sleep 1`)
 	main.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
-	template := annotated(kube.Template(corev1.RestartPolicyOnFailure, new("main"), main, kube.Sidecar("proxy")), essential.OnFailureAnnotation, "Stop")
+	template := annotated(kube.Template(corev1.RestartPolicyOnFailure, new("main"), main, kube.Sidecar("proxy")), api.OnFailureAnnotation, "Stop")
 	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	return template
 }
 
 // The kubelet's retry keeps the sidecar, also where a failure for good would
 // stop the pod; the completion after it counts.
-func testFailsOnceUnderOnFailure(t *testing.T, mode essential.Mode) {
+func testFailsOnceUnderOnFailure(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	job := kube.Job(s.namespace, "once", failsOnce())
 	s.create(job)
@@ -123,7 +124,7 @@ func testNamespaceNotOptedIn(t *testing.T) {
 	s.canaryElsewhere()
 	s.untouched(pod)
 	s.get(pod)
-	if essential.Tracked(pod) {
+	if essential.IsTracked(pod) {
 		t.Errorf("a pod in a namespace that did not opt in is tracked: %v", pod.Annotations)
 	}
 }
@@ -145,7 +146,7 @@ func testPodWithoutLabel(t *testing.T) {
 	s.canary(s.namespace)
 	s.untouched(pod)
 	s.get(pod)
-	if essential.Tracked(pod) {
+	if essential.IsTracked(pod) {
 		t.Errorf("a pod without the label is tracked: %v", pod.Annotations)
 	}
 }
@@ -186,11 +187,11 @@ func testStaticPod(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	mirror = s.awaitPod("static", "the image of the static pod", essential.Mirror)
+	mirror = s.awaitPod("static", "the image of the static pod", essential.IsMirror)
 	s.awaitLine("static", kube.MainEnd)
 	s.canary(s.namespace)
 	s.untouched(mirror)
-	if essential.Tracked(mirror) {
+	if essential.IsTracked(mirror) {
 		t.Errorf("the image of a static pod is tracked: %v", mirror.Annotations)
 	}
 }
@@ -200,16 +201,16 @@ func testBroughtAnnotations(t *testing.T) {
 	s := newScene(t, true)
 	pod := kube.Pod(s.namespace, "copy", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), kube.Sidecar("proxy")))
 	pod.Annotations = map[string]string{
-		essential.TrackedAnnotation: "proxy",
-		essential.StoppedAnnotation: "2020-01-01T00:00:00Z Succeeded: forged",
-		essential.DueAnnotation:     "2020-01-01T00:00:00Z Succeeded: forged",
-		"example.com/own":           "stays",
+		api.TrackedAnnotation: "proxy",
+		api.StoppedAnnotation: "2020-01-01T00:00:00Z Succeeded: forged",
+		api.DueAnnotation:     "2020-01-01T00:00:00Z Succeeded: forged",
+		"example.com/own":     "stays",
 	}
 	s.create(pod)
-	if got := pod.Annotations[essential.TrackedAnnotation]; got != "main" {
+	if got := pod.Annotations[api.TrackedAnnotation]; got != "main" {
 		t.Errorf("tracked %q, want main", got)
 	}
-	if _, due := essential.DueOf(pod); due || essential.Stopped(pod) || pod.Annotations["example.com/own"] != "stays" {
+	if _, due := essential.DueOf(pod); due || essential.IsStopped(pod) || pod.Annotations["example.com/own"] != "stays" {
 		t.Errorf("annotations after admission: %v", pod.Annotations)
 	}
 	s.awaitGone(pod)

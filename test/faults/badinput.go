@@ -21,7 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/test/kube"
 	"github.com/essential-containers/essential-containers/webhook"
 )
@@ -83,7 +83,7 @@ func goodReview(path string) []byte {
 	operation, subresource := admissionv1.Create, ""
 	o := pod(&work{name: "bad-1"}, optedIn, template(&work{name: "bad-1"}, "true", "true"))
 	if path == webhook.StatusesPath {
-		o.Annotations = map[string]string{essential.TrackedAnnotation: "main"}
+		o.Annotations = map[string]string{api.TrackedAnnotation: "main"}
 		operation, subresource, was.Raw = admissionv1.Update, "status", encode(o)
 		o.Status.Phase = corev1.PodFailed
 		o.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}

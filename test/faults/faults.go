@@ -265,7 +265,7 @@ func (w *world) awaitStarts(ctx context.Context) {
 func (w *world) awaitStop(ctx context.Context) error {
 	return kube.Await(ctx, 20*time.Second, func(ctx context.Context) (bool, string) {
 		_, pods, err := w.present(ctx)
-		return err == nil && slices.ContainsFunc(pods, func(p corev1.Pod) bool { return essential.Stopped(&p) && !essential.Terminal(&p) }), "no pod is between its stop and its end"
+		return err == nil && slices.ContainsFunc(pods, func(p corev1.Pod) bool { return essential.IsStopped(&p) && !essential.IsTerminal(&p) }), "no pod is between its stop and its end"
 	})
 }
 

@@ -108,7 +108,7 @@ func (w *world) tryAdmission(ctx context.Context) {
 	case ctx.Err() != nil:
 	case err != nil:
 		w.flood.refused = append(w.flood.refused, err.Error())
-	case !essential.Tracked(p):
+	case !essential.IsTracked(p):
 		w.flood.refused = append(w.flood.refused, "admitted untracked")
 	default:
 		w.flood.admitted++

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -244,7 +245,7 @@ func (j *judgement) judgeEnd(uid types.UID, s *story) {
 // mayStay reports whether the pod need not go: it is to be left alone, or it has
 // failed.
 func mayStay(pod *corev1.Pod, w work) bool {
-	return w.fate == untouched && !essential.Stopped(pod) || w.fate != untouched && pod.Status.Phase == corev1.PodFailed
+	return w.fate == untouched && !essential.IsStopped(pod) || w.fate != untouched && pod.Status.Phase == corev1.PodFailed
 }
 
 // judgePhases: a terminal phase comes last, and is what main said.
@@ -255,7 +256,7 @@ func (j *judgement) judgePhases(s *story) {
 	}
 	outcome, early, wrong := s.outcome(), false, false
 	for _, w := range s.writes {
-		if !essential.Tracked(&w.pod) || !essential.Terminal(&w.pod) {
+		if !essential.IsTracked(&w.pod) || !essential.IsTerminal(&w.pod) {
 			continue
 		}
 		phase := w.pod.Status.Phase
@@ -273,7 +274,7 @@ func (j *judgement) judgePhases(s *story) {
 // stillRunning says which container ran after the write, or nothing. Not only
 // the API knows: what has ended says nothing any more.
 func stillRunning(w write, s *story) string {
-	if essential.Running(&w.pod) {
+	if essential.HasRunningContainers(&w.pod) {
 		return states(&w.pod)
 	}
 	for _, l := range s.words {
@@ -329,7 +330,7 @@ func (j *judgement) judgeRecord(w write, s *story) {
 func (j *judgement) judgeDeletion(w write, s *story) {
 	phase := w.pod.Status.Phase
 	switch {
-	case essential.Running(&w.pod):
+	case essential.HasRunningContainers(&w.pod):
 		j.add(reaped, s.name, "deleted by the reaper while containers ran: %s", states(&w.pod))
 	case phase != corev1.PodSucceeded:
 		j.add(spared, s.name, "deleted by the reaper with the phase %s", phase)
@@ -424,12 +425,12 @@ func between(from, to int) string {
 func (j *judgement) judgeTracking(s *story) {
 	for i := range s.writes {
 		pod := &s.writes[i].pod
-		label, labelled := pod.Labels[essential.Label]
+		label, labelled := pod.Labels[api.Label]
 		want := ""
 		if labelled && pod.Namespace == optedIn {
-			want = strings.ReplaceAll(label, essential.NameSeparator, essential.TrackedSeparator)
+			want = strings.ReplaceAll(label, api.NameSeparator, api.TrackedSeparator)
 		}
-		if got := pod.Annotations[essential.TrackedAnnotation]; got != want {
+		if got := pod.Annotations[api.TrackedAnnotation]; got != want {
 			j.add(tracked, s.name, "namespace %s, label %q: tracked is %q, want %q", pod.Namespace, label, got, want)
 			return
 		}

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -140,7 +141,7 @@ func (s *scene) aheadAllTheTime(ahead time.Duration) {
 	for i := range s.writes {
 		if stop, ok := essential.StopOf(&s.writes[i].pod); ok {
 			stop.At = start.Add(ahead)
-			s.writes[i].pod.Annotations[essential.StoppedAnnotation] = stop.String()
+			s.writes[i].pod.Annotations[api.StoppedAnnotation] = stop.String()
 		}
 	}
 }
@@ -213,8 +214,8 @@ func deadlineAt(p *corev1.Pod, at metav1.Time) {
 func aPod(work string, uid types.UID) corev1.Pod {
 	p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: optedIn, Name: work + "-" + string(uid), UID: uid,
-		Labels:      map[string]string{workLabel: work, essential.Label: "main"},
-		Annotations: map[string]string{essential.TrackedAnnotation: "main"},
+		Labels:      map[string]string{workLabel: work, api.Label: "main"},
+		Annotations: map[string]string{api.TrackedAnnotation: "main"},
 	}}
 	if kindOf(work) == "retried" {
 		p.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
@@ -242,7 +243,7 @@ func endedMain(work string, uid types.UID, code int32) corev1.Pod {
 
 func stopped(p corev1.Pod, phase corev1.PodPhase) corev1.Pod {
 	p = *p.DeepCopy()
-	p.Annotations[essential.StoppedAnnotation] = essential.Record{At: start, Phase: phase, Because: "because"}.String()
+	p.Annotations[api.StoppedAnnotation] = essential.Record{At: start, Phase: phase, Because: "because"}.String()
 	return p
 }
 
@@ -264,8 +265,8 @@ func native(p corev1.Pod) corev1.Pod {
 }
 
 func untracked(p corev1.Pod) corev1.Pod {
-	delete(p.Annotations, essential.TrackedAnnotation)
-	delete(p.Labels, essential.Label)
+	delete(p.Annotations, api.TrackedAnnotation)
+	delete(p.Labels, api.Label)
 	return p
 }
 
@@ -318,7 +319,7 @@ func TestJudge(t *testing.T) {
 
 		"a completed pod that was never stopped, and is left": {
 			spoil: func(s *scene) {
-				s.without("p1", func(w write) bool { return essential.Stopped(&w.pod) })
+				s.without("p1", func(w write) bool { return essential.IsStopped(&w.pod) })
 				s.unsays("p1", "sidecar", terminated, ended)
 				s.left = append(s.left, endedMain("plain-1", "p1", 0))
 			},
@@ -337,7 +338,7 @@ func TestJudge(t *testing.T) {
 		},
 		"a stopped pod that never ends": {
 			spoil: func(s *scene) {
-				s.without("p1", func(w write) bool { return w.verb == "delete" || essential.Terminal(&w.pod) })
+				s.without("p1", func(w write) bool { return w.verb == "delete" || essential.IsTerminal(&w.pod) })
 				s.left = append(s.left, stopped(endedMain("plain-1", "p1", 0), corev1.PodSucceeded))
 			},
 			want: []string{"I1 plain-1-p1: it is left, with the phase Running"},
@@ -394,8 +395,8 @@ func TestJudge(t *testing.T) {
 		},
 		"a pod that was deleted without a stop": {
 			spoil: func(s *scene) {
-				s.without("p1", func(w write) bool { return w.verb != "delete" && essential.Stopped(&w.pod) })
-				delete(s.write("p1", kube.ReaperUser, "delete").pod.Annotations, essential.StoppedAnnotation)
+				s.without("p1", func(w write) bool { return w.verb != "delete" && essential.IsStopped(&w.pod) })
+				delete(s.write("p1", kube.ReaperUser, "delete").pod.Annotations, api.StoppedAnnotation)
 			},
 			want: []string{"I1 plain-1-p1: its main completed and it was never stopped"},
 		},
@@ -405,7 +406,7 @@ func TestJudge(t *testing.T) {
 		},
 		"a failure for good that stopped nothing": {
 			spoil: func(s *scene) {
-				s.without("f1", func(w write) bool { return essential.Stopped(&w.pod) })
+				s.without("f1", func(w write) bool { return essential.IsStopped(&w.pod) })
 				s.left[0] = endedMain("failing-2", "f1", 1)
 			},
 			want: []string{
@@ -576,7 +577,7 @@ func TestJudge(t *testing.T) {
 		},
 		"a pod that was admitted untracked": {
 			spoil: func(s *scene) {
-				delete(s.write("p1", jobController, "create").pod.Annotations, essential.TrackedAnnotation)
+				delete(s.write("p1", jobController, "create").pod.Annotations, api.TrackedAnnotation)
 			},
 			want: []string{`I4 plain-1-p1: namespace faults, label "main": tracked is "", want "main"`},
 		},

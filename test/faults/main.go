@@ -15,8 +15,8 @@ import (
 	"github.com/go-logr/logr"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/essential-containers/essential-containers/internal/command"
 	"github.com/essential-containers/essential-containers/test/kube"
+	"github.com/essential-containers/essential-containers/test/program"
 )
 
 const help = `Creates Jobs with sidecars that never end, at a steady rate, on a local cluster that keeps an audit log
@@ -36,7 +36,7 @@ type settings struct {
 	bite                           bool
 }
 
-func main() { command.Main("faults", run) }
+func main() { program.Main("faults", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	s, err := parse(args, out)
@@ -84,7 +84,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.StringVar(&s.evidence, "evidence", "bin/faults", "`folder` for the report, the audit log, the containers' words and both programs' logs")
 	flags.DurationVar(&s.patience, "patience", 8*time.Minute, "how long to wait for quiet: a container that was killed several times is started again only after minutes")
 	flags.BoolVar(&s.bite, "bite", true, "if nothing is wrong, prove that the judge would find it: run a broken reaper for a minute more")
-	if err := command.Parse(flags, args, help, out); err != nil {
+	if err := program.Parse(flags, args, help, out); err != nil {
 		return s, err
 	}
 	switch {

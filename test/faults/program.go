@@ -35,7 +35,7 @@ func (t *trial) runProgram(ctx context.Context, name string) error {
 	deployment.Namespace, deployment.Name = kube.Release, kube.ReaperDeployment
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"spec":{"volumes":[`+
 		`{"name":%[1]q,"hostPath":{"path":%[2]q,"type":"File"}},{"name":"clock","hostPath":{"path":%[3]q,"type":"DirectoryOrCreate"}}],`+
-		`"containers":[{"name":"reaper","volumeMounts":[{"name":%[1]q,"mountPath":"/reaper"},{"name":"clock","mountPath":"/clock","readOnly":true}]}]}}}}`,
+		`"containers":[{"name":"reaper","volumeMounts":[{"name":%[1]q,"mountPath":"/essential-containers"},{"name":"clock","mountPath":"/clock","readOnly":true}]}]}}}}`,
 		programVolume, folder+"/reaper", clockFolder)
 	if err := t.cluster.Patch(ctx, deployment, client.RawPatch(types.StrategicMergePatchType, patch)); err != nil {
 		return fmt.Errorf("replacing the reaper: %w", err)

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
@@ -75,10 +76,10 @@ func (s *story) interruption() (begin time.Time, ok bool) {
 	byReaper := slices.ContainsFunc(s.writes, func(w write) bool { return w.verb == "delete" && w.by == kube.ReaperUser })
 	for i := range s.writes {
 		pod := &s.writes[i].pod
-		if t, grace := pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds; t != nil && grace != nil && !essential.Terminal(pod) && !byReaper {
+		if t, grace := pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds; t != nil && grace != nil && !essential.IsTerminal(pod) && !byReaper {
 			earliest(t.Add(-time.Duration(*grace) * time.Second))
 		}
-		if deadline, start := pod.Spec.ActiveDeadlineSeconds, pod.Status.StartTime; deadline != nil && start != nil && !essential.Stopped(pod) {
+		if deadline, start := pod.Spec.ActiveDeadlineSeconds, pod.Status.StartTime; deadline != nil && start != nil && !essential.IsStopped(pod) {
 			earliest(start.Add(time.Duration(*deadline) * time.Second))
 		}
 	}
@@ -89,7 +90,7 @@ func (s *story) interruption() (begin time.Time, ok bool) {
 // end it.
 func (s *story) end() (phase corev1.PodPhase, interrupted bool) {
 	for i := range s.writes {
-		if pod := &s.writes[i].pod; essential.Tracked(pod) && essential.Terminal(pod) {
+		if pod := &s.writes[i].pod; essential.IsTracked(pod) && essential.IsTerminal(pod) {
 			phase = pod.Status.Phase
 		}
 	}
@@ -100,7 +101,7 @@ func (s *story) end() (phase corev1.PodPhase, interrupted bool) {
 // deleted reports whether a user deleted the pod before its end.
 func (s *story) deleted() bool {
 	return slices.ContainsFunc(s.writes, func(w write) bool {
-		return w.verb == "delete" && w.by != kube.ReaperUser && !essential.Terminal(&w.pod)
+		return w.verb == "delete" && w.by != kube.ReaperUser && !essential.IsTerminal(&w.pod)
 	})
 }
 
@@ -129,7 +130,7 @@ func (s *story) outcome() corev1.PodPhase {
 // its own. Nothing counts as completed then.
 func evicted(pod *corev1.Pod) bool {
 	switch pod.Status.Reason {
-	case "", essential.DeadlineExceeded, essential.FailedReason:
+	case "", essential.DeadlineExceeded, api.FailedReason:
 		return false
 	}
 	return pod.Status.Phase == corev1.PodFailed

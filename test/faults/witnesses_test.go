@@ -50,7 +50,7 @@ func TestReadAudit(t *testing.T) {
 				return
 			}
 			w := writes[0]
-			if w.by != kube.ReaperUser || w.verb != "patch" || w.subresource != "" || !w.at.Equal(start.Add(time.Second)) || w.pod.UID != "u1" || !essential.Stopped(&w.pod) {
+			if w.by != kube.ReaperUser || w.verb != "patch" || w.subresource != "" || !w.at.Equal(start.Add(time.Second)) || w.pod.UID != "u1" || !essential.IsStopped(&w.pod) {
 				t.Errorf("got %+v", w)
 			}
 		})

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -85,7 +85,7 @@ var kinds = []kind{
 	{"retained", 2, func(r *rand.Rand, w *work) client.Object {
 		w.retention = time.Duration(5+r.IntN(15)) * time.Second
 		t := template(w, succeed(seconds(r, 0.5, 8)), stays(r))
-		t.Annotations = map[string]string{essential.RetentionAnnotation: w.retention.String()}
+		t.Annotations = map[string]string{api.RetentionAnnotation: w.retention.String()}
 		return job(w, t)
 	}},
 	{"delayed", 2, func(r *rand.Rand, w *work) client.Object {
@@ -94,7 +94,7 @@ var kinds = []kind{
 	{"native", 2, func(r *rand.Rand, w *work) client.Object {
 		w.native = true
 		t := template(w, succeed(seconds(r, 0.5, 15)), stays(r))
-		t.Annotations = map[string]string{essential.ModeAnnotation: string(essential.ModeNative)}
+		t.Annotations = map[string]string{api.ModeAnnotation: string(api.ModeNative)}
 		return job(w, t)
 	}},
 	{"retried", 2, func(r *rand.Rand, w *work) client.Object { // by the kubelet
@@ -148,7 +148,7 @@ var kinds = []kind{
 	}},
 	{"deadline", 3, func(r *rand.Rand, w *work) client.Object { // the pod's own, before or within its stop-delay
 		t := template(w, interruptible(seconds(r, 0.5, 8), 0), stays(r))
-		t.Annotations = map[string]string{essential.StopDelayAnnotation: "20s"}
+		t.Annotations = map[string]string{api.StopDelayAnnotation: "20s"}
 		t.Spec.ActiveDeadlineSeconds = new(int64(3 + r.IntN(7)))
 		return pod(w, optedIn, t)
 	}},
@@ -156,13 +156,13 @@ var kinds = []kind{
 	{"ignored", 1, func(r *rand.Rand, w *work) client.Object { // its failure stops nothing
 		w.fate, w.completions, w.failures = untouched, 0, 1
 		t := template(w, begins+"sleep "+seconds(r, 0.5, 8)+"; say "+failed+"; exit 1", stays(r))
-		t.Annotations = map[string]string{essential.OnFailureAnnotation: string(essential.OnFailureIgnore)}
+		t.Annotations = map[string]string{api.OnFailureAnnotation: string(api.OnFailureIgnore)}
 		return pod(w, optedIn, t)
 	}},
 	{"unlabelled", 1, func(r *rand.Rand, w *work) client.Object {
 		w.fate = untouched
 		t := template(w, succeed(seconds(r, 0.5, 8)), stays(r))
-		delete(t.Labels, essential.Label)
+		delete(t.Labels, api.Label)
 		return pod(w, optedIn, t)
 	}},
 	{"elsewhere", 1, func(r *rand.Rand, w *work) client.Object {
@@ -187,7 +187,7 @@ var competing = kind{name: "competing", make: func(r *rand.Rand, w *work) client
 	w.fate = untouched
 	w.asks = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, hostPort}
 	t := template(w, succeed(seconds(r, 0.5, 2)), "")
-	delete(t.Labels, essential.Label)
+	delete(t.Labels, api.Label)
 	t.Spec.Containers = t.Spec.Containers[:1]
 	j := job(w, t)
 	j.Spec.BackoffLimit = new(int32(0))
@@ -261,7 +261,7 @@ func leaves(r *rand.Rand, after float64) string {
 }
 
 func delayed(r *rand.Rand, t corev1.PodTemplateSpec) corev1.PodTemplateSpec {
-	t.Annotations = map[string]string{essential.StopDelayAnnotation: fmt.Sprintf("%ds", 2+r.IntN(7))}
+	t.Annotations = map[string]string{api.StopDelayAnnotation: fmt.Sprintf("%ds", 2+r.IntN(7))}
 	return t
 }
 

@@ -23,7 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 )
 
 // Cluster is a connection to a cluster that is up.
@@ -79,7 +79,7 @@ func (c *Cluster) RunHelm(ctx context.Context, args ...string) (string, error) {
 func (c *Cluster) CreateNamespace(ctx context.Context, name string, optedIn bool) error {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if optedIn {
-		namespace.Labels = map[string]string{essential.Label: essential.NamespaceEnabled}
+		namespace.Labels = map[string]string{api.Label: api.NamespaceEnabled}
 	}
 	if err := c.Create(ctx, namespace); err != nil {
 		return fmt.Errorf("creating namespace %s: %w", name, err)

@@ -76,7 +76,7 @@ func (c *Cluster) awaitAdmission(ctx context.Context) error {
 	err := Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
 		pod := Pod(namespace, "probe", Template(corev1.RestartPolicyNever, new("main"), Main("true"), Sidecar("proxy")))
 		err := c.Create(ctx, pod, client.DryRunAll)
-		return err == nil && essential.Tracked(pod), fmt.Sprintf("the webhook does not mark pods yet: %v", err)
+		return err == nil && essential.IsTracked(pod), fmt.Sprintf("the webhook does not mark pods yet: %v", err)
 	})
 	return errors.Join(err, c.DeleteNamespace(ctx, namespace))
 }

@@ -5,7 +5,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/api"
 )
 
 // What the containers print, to be counted in their logs.
@@ -49,7 +49,7 @@ func shell(name, script string) corev1.Container {
 func Template(policy corev1.RestartPolicy, label *string, containers ...corev1.Container) corev1.PodTemplateSpec {
 	template := corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: policy, Containers: containers}}
 	if label != nil {
-		template.Labels = map[string]string{essential.Label: *label}
+		template.Labels = map[string]string{api.Label: *label}
 	}
 	return template
 }

@@ -223,7 +223,6 @@ image: {{ printf "%s@%s" $image.repository $image.digest | quote }}
 image: {{ printf "%s:%s" $image.repository ($image.tag | default .root.Chart.AppVersion) | quote }}
 {{- end }}
 imagePullPolicy: {{ $image.pullPolicy }}
-command: ["/{{ .component }}"]
 livenessProbe:
   httpGet:
     path: /healthz

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/command"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/reaper"
@@ -30,27 +31,21 @@ import (
 
 func main() {
 	var options reaper.Options
-	command.Command{
-		Name:     "reaper",
-		Purpose:  "A reaper that is broken on purpose.",
-		Bind:     options.BindFlags,
-		Validate: options.Validate,
-		Run: func(ctx context.Context) error {
-			restConfig, err := config.GetConfig()
-			if err != nil {
-				return err
-			}
-			clientset, err := kubernetes.NewForConfig(restConfig)
-			if err != nil {
-				return err
-			}
-			go wait.UntilWithContext(ctx, func(ctx context.Context) { stopTooEarly(ctx, clientset) }, 500*time.Millisecond)
-			restConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
-				return &breaker{next: next, deleted: map[string]bool{}}
-			})
-			return reaper.Run(ctx, restConfig, options)
-		},
-	}.Main()
+	command.Main("broken", command.New("reaper", "A reaper that is broken on purpose.", &options, func(ctx context.Context) error {
+		restConfig, err := config.GetConfig()
+		if err != nil {
+			return err
+		}
+		clientset, err := kubernetes.NewForConfig(restConfig)
+		if err != nil {
+			return err
+		}
+		go wait.UntilWithContext(ctx, func(ctx context.Context) { stopTooEarly(ctx, clientset) }, 500*time.Millisecond)
+		restConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return &breaker{next: next, deleted: map[string]bool{}}
+		})
+		return reaper.Run(ctx, restConfig, options)
+	}))
 }
 
 // stopTooEarly stops pods of the kind "delayed" while their main runs.
@@ -62,7 +57,7 @@ func stopTooEarly(ctx context.Context, clientset kubernetes.Interface) {
 	for _, p := range pods.Items {
 		if strings.HasPrefix(p.Name, "delayed-") && p.Status.Phase == corev1.PodRunning && runs(&p, "main") {
 			stop := essential.Record{At: time.Now(), Phase: corev1.PodSucceeded, Because: "it is broken"}
-			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}},"spec":{"activeDeadlineSeconds":1}}`, essential.StoppedAnnotation, stop)
+			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}},"spec":{"activeDeadlineSeconds":1}}`, api.StoppedAnnotation, stop)
 			_, _ = clientset.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 		}
 	}

@@ -8,11 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/essential-containers/essential-containers/internal/command"
 	"github.com/essential-containers/essential-containers/reaper"
 )
 
 func main() {
-	reaper.CommandWith("stepped", &reaper.Options{Clock: clock{"/clock/offset"}}).Main()
+	command.Main("stepped", reaper.Command(&reaper.Options{Clock: clock{"/clock/offset"}}))
 }
 
 // clock is the machine's, ahead by what the file says: a duration.

@@ -74,9 +74,9 @@ const Because = `Essential container "x" completed with exit code 0`
 
 // Outcome is what the facts amount to.
 type Outcome struct {
-	Phase    string // Succeeded, Failed, or empty: undecided
-	Hopeless bool
-	By       []string // the sentences that may explain it: of all that happened in the deciding second
+	Phase          string // Succeeded, Failed, or empty: undecided
+	FailureIgnored bool
+	By             []string // the sentences that may explain it: of all that happened in the deciding second
 }
 
 // Outcome is design, section 5, and the record of section 6.
@@ -132,7 +132,7 @@ func (f *Facts) Outcome() Outcome {
 	case f.Stop && len(failures) > 0:
 		return Outcome{Phase: "Failed", By: inSecond(failures, failedAt)}
 	case f.All && len(failures) > 0, essentials > 0 && len(failures) == essentials:
-		return Outcome{Hopeless: true, By: inSecond(failures, failedAt)}
+		return Outcome{FailureIgnored: true, By: inSecond(failures, failedAt)}
 	}
 	return Outcome{}
 }

@@ -1,4 +1,5 @@
-package command
+// Package program runs the programs of test/, which take only flags.
+package program
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package webhook
+package admission
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/essential-containers/essential-containers/test/manifest"
 )
 
 const (
@@ -30,18 +32,17 @@ func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 		return unknown(name) + fmt.Sprintf("; did you mean %q?", "essential-containers/"+right)
 	}
 	noMian := label + `Invalid value: "mian": no such container; the pod has "main", "proxy"; did you mean "main"?`
-	server, _ := serveHandlers(t)
 	places := everyPlace()
-	both := func() *podBuilder { return never("main", "proxy").label("main_proxy") }
+	both := func() *manifest.PodBuilder { return manifest.PodNever("main", "proxy").Label("main_proxy") }
 
 	for name, tt := range map[string]struct {
-		pod         *podBuilder       // default: main and proxy, labelled main, under restartPolicy Never
-		annotations map[string]string // keys without "essential-containers/"
+		pod         *manifest.PodBuilder // default: main and proxy, labelled main, under restartPolicy Never
+		annotations map[string]string    // keys without "essential-containers/"
 		deny        []string
 		warn        []string
 	}{
 		"no annotation":                 {},
-		"several names":                 {pod: aPod("main", "proxy").label("proxy_main")},
+		"several names":                 {pod: manifest.Pod("main", "proxy").Label("proxy_main")},
 		"completion Any":                {pod: both(), annotations: map[string]string{"completion": "Any"}},
 		"completion All":                {pod: both(), annotations: map[string]string{"completion": "All"}},
 		"on-failure Ignore":             {annotations: map[string]string{"on-failure": "Ignore"}},
@@ -98,17 +99,17 @@ func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 			annotations: map[string]string{"completion": "All", "on-failure": "Stop", "stop-delay": "soon", "retention": "Forever"},
 			deny:        []string{invalid("stop-delay", "soon", mustDelay)}},
 		"errors of the label come first": {
-			pod: aPod("main", "proxy").label("mian"), annotations: map[string]string{"completion": "Each"},
+			pod: manifest.Pod("main", "proxy").Label("mian"), annotations: map[string]string{"completion": "Each"},
 			deny: []string{noMian, invalid("completion", "Each", mustCompletion)}},
 		"a right policy does not save a wrong label": {
-			pod: aPod("main", "proxy").label("mian"), annotations: map[string]string{"completion": "All"}, deny: []string{noMian}},
+			pod: manifest.Pod("main", "proxy").Label("mian"), annotations: map[string]string{"completion": "All"}, deny: []string{noMian}},
 		"an empty label": {
-			pod: aPod("main", "proxy").label(""), deny: []string{label + `Invalid value: "": must name an essential container; the pod has "main", "proxy"`}},
+			pod: manifest.Pod("main", "proxy").Label(""), deny: []string{label + `Invalid value: "": must name an essential container; the pod has "main", "proxy"`}},
 		"an init container": {
-			pod:  aPod("main", "proxy").init("setup").label("setup"),
+			pod:  manifest.Pod("main", "proxy").InitContainers("setup").Label("setup"),
 			deny: []string{label + `Invalid value: "setup": is an init container; only a regular container can be essential; the pod has "main", "proxy"`}},
 		"a name twice": {
-			pod: aPod("main", "proxy").label("main_main"), deny: []string{label + `Invalid value: "main_main": container "main" is named twice`}},
+			pod: manifest.Pod("main", "proxy").Label("main_main"), deny: []string{label + `Invalid value: "main_main": container "main" is named twice`}},
 
 		"a mistyped retention":          {annotations: map[string]string{"retantion": "10m"}, warn: []string{suggests("retantion", "retention")}},
 		"a mistyped stop-delay":         {annotations: map[string]string{"stopdelay": "10m"}, warn: []string{suggests("stopdelay", "stop-delay")}},
@@ -119,64 +120,37 @@ func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 		"a right key beside an unknown": {annotations: map[string]string{"retention": "10m", "x": ""}, warn: []string{unknown("x")}},
 		"an unknown key beside an error": {annotations: map[string]string{"retantion": "10m", "completion": "all"},
 			deny: []string{invalid("completion", "all", mustCompletion)}, warn: []string{suggests("retantion", "retention")}},
-		"keys of others": {pod: aPod("main", "proxy").label("main").annotate(map[string]string{
+		"keys of others": {pod: manifest.Pod("main", "proxy").Label("main").Annotations(map[string]string{
 			"retantion": "x", "example.com/retantion": "x", "essential-containers.example.com/retantion": "x", "essential-containersretantion": "x"})},
 
 		"without the label, nothing is judged": {
-			pod: aPod("main", "proxy"), annotations: map[string]string{"completion": "all", "retantion": "x"}},
+			pod: manifest.Pod("main", "proxy"), annotations: map[string]string{"completion": "all", "retantion": "x"}},
 		"on a mirror pod, nothing is judged": {
-			pod:         aPod("main", "proxy").label("mian").annotate(map[string]string{mirrorKey: "hash"}),
+			pod:         manifest.Pod("main", "proxy").Label("mian").Annotations(map[string]string{mirrorKey: "hash"}),
 			annotations: map[string]string{"completion": "all", "retantion": "x"},
 			warn:        []string{label + "ignored: the API cannot stop a static pod"}},
 	} {
 		pod := tt.pod
 		if pod == nil {
-			pod = never("main", "proxy").label("main")
+			pod = manifest.PodNever("main", "proxy").Label("main")
 		}
 		for key, value := range tt.annotations {
-			pod.annotated("essential-containers/"+key, value)
+			pod.Annotate("essential-containers/"+key, value)
 		}
 		for kind, where := range places {
 			t.Run(name+"/"+kind, func(t *testing.T) {
-				response := server.ask(t, where.path, where.review(pod))
-				if diff := cmp.Diff(where.prefixed(tt.warn), response.Warnings, cmpopts.EquateEmpty()); diff != "" {
+				answer := where.ask(t, pod)
+				if diff := cmp.Diff(where.prefixed(tt.warn), answer.Warnings, cmpopts.EquateEmpty()); diff != "" {
 					t.Errorf("warnings (-want +got):\n%s", diff)
-				}
-				message := ""
-				if !response.Allowed {
-					message = response.Result.Message
 				}
 				want := strings.Join(where.prefixed(tt.deny), ", ")
 				if len(tt.deny) > 1 {
 					want = "[" + want + "]"
 				}
-				if diff := cmp.Diff(want, message); diff != "" {
+				if diff := cmp.Diff(want, message(answer)); diff != "" {
 					t.Errorf("denial (-want +got):\n%s", diff)
 				}
 			})
 		}
 	}
-}
-
-// place is where something is said about pods: on which path of the server it is
-// reviewed, and what its field paths begin with.
-type place struct {
-	path, prefix string
-	review       func(*podBuilder) *reviewBuilder // of its creation
-}
-
-func everyPlace() map[string]place {
-	places := map[string]place{"Pod": {PodsPath, "", aReview}}
-	for _, w := range everyWorkload {
-		places[w.kind] = place{WorkloadsPath, w.path + ".", w.creation}
-	}
-	return places
-}
-
-func (p place) prefixed(texts []string) []string {
-	out := make([]string, len(texts))
-	for i, text := range texts {
-		out[i] = p.prefix + text
-	}
-	return out
 }

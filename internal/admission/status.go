@@ -1,4 +1,4 @@
-package webhook
+package admission
 
 import (
 	"slices"
@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -14,18 +15,18 @@ import (
 // NodesGroup).
 const nodes = "system:nodes"
 
-// decideStatus decides about the status of a tracked pod that is about to become
-// Failed.
+// Status answers about a write to the status of a pod: it decides the phase of a
+// tracked pod that becomes Failed. The groups are those of the user who writes.
 //
 // A kubelet may send that phase with container statuses that are older: it decides
 // about the phase when it sends, and on a busy node the containers have ended since
 // it took their statuses. Such a report is denied. The kubelet sends the next one,
 // which says how the containers ended.
-func decideStatus(r *request, defaults essential.Policies) (v answer) {
-	v = decidePhase(r.Object, r.OldObject, defaults)
-	pod := &corev1.Pod{Status: r.Object.Status}
-	if v.result != kept && pod.Status.Phase == corev1.PodFailed && essential.Running(pod) && slices.Contains(r.UserInfo.Groups, nodes) {
-		return answer{denial: field.ErrorList{field.Forbidden(field.NewPath("status", "phase"),
+func Status(update, stored *Object, groups []string, defaults essential.Policies) (v Answer) {
+	v = decidePhase(update, stored, defaults)
+	pod := &corev1.Pod{Status: update.Status}
+	if v.Result != Kept && pod.Status.Phase == corev1.PodFailed && essential.HasRunningContainers(pod) && slices.Contains(groups, nodes) {
+		return Answer{Denial: field.ErrorList{field.Forbidden(field.NewPath("status", "phase"),
 			"must not be Failed while a container status is running: report the containers' ends too")}}
 	}
 	return v
@@ -34,19 +35,19 @@ func decideStatus(r *request, defaults essential.Policies) (v answer) {
 // decidePhase decides the phase of a tracked pod whose status is about to become
 // Failed (the verdict). The kubelet writes that once, when the last container has
 // ended, and repeats it while the API has anything else.
-func decidePhase(update, stored *object, defaults essential.Policies) (v answer) {
+func decidePhase(update, stored *Object, defaults essential.Policies) (v Answer) {
 	if update.Status.Phase != corev1.PodFailed || stored == nil {
 		return v
 	}
 	pod := stored.pod()
 	_, labelled := stored.label()
-	if !essential.Tracked(pod) || !labelled {
+	if !essential.IsTracked(pod) || !labelled {
 		return v
 	}
 	now := &update.Status
 	switch was := &stored.Status; {
-	case was.Phase == corev1.PodSucceeded, was.Phase == corev1.PodFailed && was.Reason == essential.FailedReason:
-		v.result, v.operations = kept, setPhase(now, was.Phase, was.Reason, was.Message)
+	case was.Phase == corev1.PodSucceeded, was.Phase == corev1.PodFailed && was.Reason == api.FailedReason:
+		v.Result, v.Patch = Kept, setPhase(now, was.Phase, was.Reason, was.Message)
 		return v
 	case was.Phase == corev1.PodFailed:
 		return v // does not become Failed: it was before
@@ -55,9 +56,9 @@ func decidePhase(update, stored *object, defaults essential.Policies) (v answer)
 	policies, _ := defaults.Override(nil, pod.Annotations)
 	switch outcome := essential.OutcomeOf(pod, policies); {
 	case outcome.Phase == corev1.PodSucceeded:
-		v.result, v.operations = succeeded, setPhase(now, corev1.PodSucceeded, "", "")
-	case outcome.Phase == corev1.PodFailed && essential.Stopped(pod):
-		v.result, v.operations = explained, setPhase(now, corev1.PodFailed, essential.FailedReason, outcome.Because)
+		v.Result, v.Patch = Succeeded, setPhase(now, corev1.PodSucceeded, "", "")
+	case outcome.Phase == corev1.PodFailed && essential.IsStopped(pod):
+		v.Result, v.Patch = Explained, setPhase(now, corev1.PodFailed, api.FailedReason, outcome.Because)
 	}
 	return v
 }

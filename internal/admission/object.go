@@ -1,8 +1,7 @@
-package webhook
+package admission
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -12,13 +11,14 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// object is what admission reads of a pod, of a template of pods, and of a
+// Object is what admission reads of a pod, of a template of pods, and of a
 // workload around one, which have one outline. Other fields are skipped: those
 // newer than the API library cost nothing.
-type object struct {
+type Object struct {
 	Metadata struct {
 		GenerateName               string            `json:"generateName"`
 		Labels                     map[string]string `json:"labels"`
@@ -27,20 +27,24 @@ type object struct {
 		DeletionGracePeriodSeconds *int64            `json:"deletionGracePeriodSeconds"`
 	} `json:"metadata"`
 	Spec struct {
-		Containers            []container                  `json:"containers"` // of pods and their templates, as the next two
-		InitContainers        []container                  `json:"initContainers"`
+		Containers            []Container                  `json:"containers"` // of pods and their templates, as the next two
+		InitContainers        []Container                  `json:"initContainers"`
 		RestartPolicy         corev1.RestartPolicy         `json:"restartPolicy"`
 		ActiveDeadlineSeconds *int64                       `json:"activeDeadlineSeconds"` // of pods, and of Jobs as the next one
 		PodReplacementPolicy  batchv1.PodReplacementPolicy `json:"podReplacementPolicy"`
-		Template              *object                      `json:"template"`    // of workloads and of a CronJob's jobTemplate
-		JobTemplate           *object                      `json:"jobTemplate"` // of a CronJob
+		Template              *Object                      `json:"template"`    // of workloads and of a CronJob's jobTemplate
+		JobTemplate           *Object                      `json:"jobTemplate"` // of a CronJob
 	} `json:"spec"`
 	Status corev1.PodStatus `json:"status"` // of pods
 
-	body []byte // of the review, if this is its object
+	// RawContainers returns a pod's spec.containers as they came, with fields newer
+	// than the API library. It is called only if they are needed: most pods keep
+	// them where they are.
+	RawContainers func() ([]json.RawMessage, error) `json:"-"`
 }
 
-type container struct {
+// Container is what admission reads of a container.
+type Container struct {
 	Name               string                         `json:"name"`
 	RestartPolicy      *corev1.ContainerRestartPolicy `json:"restartPolicy"`
 	RestartPolicyRules []corev1.ContainerRestartRule  `json:"restartPolicyRules"`
@@ -52,30 +56,27 @@ type container struct {
 	} `json:"lifecycle"`
 }
 
-// containers are the review's pod's regular containers as they came, with fields
-// newer than the API library. They are decoded only if they are needed: most pods
-// keep them where they are.
-func (o *object) containers() (raw []json.RawMessage, err error) {
-	var review struct {
-		Request struct {
-			Object struct {
-				Spec struct {
-					Containers []json.RawMessage `json:"containers"`
-				} `json:"spec"`
-			} `json:"object"`
-		} `json:"request"`
+// Decode reads an object from its JSON.
+func Decode(text []byte) (*Object, error) {
+	var o Object
+	if err := utiljson.Unmarshal(text, &o); err != nil { // keys are case sensitive, as everywhere
+		return nil, err
 	}
-	err = utiljson.Unmarshal(o.body, &review) // keys are case sensitive, as everywhere
-	raw = review.Request.Object.Spec.Containers
-	if err == nil && len(raw) != len(o.Spec.Containers) {
-		err = fmt.Errorf("%d containers are %d", len(o.Spec.Containers), len(raw))
+	o.RawContainers = func() ([]json.RawMessage, error) {
+		var raw struct {
+			Spec struct {
+				Containers []json.RawMessage `json:"containers"`
+			} `json:"spec"`
+		}
+		err := utiljson.Unmarshal(text, &raw)
+		return raw.Spec.Containers, err
 	}
-	return raw, err
+	return &o, nil
 }
 
 // restarter returns the field for which the kubelet may restart the container
 // while it runs, empty if there is none.
-func (c *container) restarter() string {
+func (c *Container) restarter() string {
 	restarts := func(p corev1.ContainerResizePolicy) bool { return p.RestartPolicy == corev1.RestartContainer }
 	switch {
 	case c.LivenessProbe != nil:
@@ -89,7 +90,7 @@ func (c *container) restarter() string {
 }
 
 // pod returns what decides the outcome of a pod.
-func (o *object) pod() *corev1.Pod {
+func (o *Object) pod() *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Annotations:                o.Metadata.Annotations,
@@ -110,23 +111,23 @@ func (o *object) pod() *corev1.Pod {
 }
 
 // label returns the value of the label. The object may be nil.
-func (o *object) label() (value string, labelled bool) {
+func (o *Object) label() (value string, labelled bool) {
 	if o == nil {
 		return "", false
 	}
-	value, labelled = o.Metadata.Labels[essential.Label]
+	value, labelled = o.Metadata.Labels[api.Label]
 	return value, labelled
 }
 
-func (o *object) mirror() bool {
-	return essential.Mirror(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: o.Metadata.Annotations}})
+func (o *Object) isMirror() bool {
+	return essential.IsMirror(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: o.Metadata.Annotations}})
 }
 
-func (o *object) containerNames() essential.ContainerNames {
+func (o *Object) containerNames() essential.ContainerNames {
 	return essential.ContainerNames{Regular: names(o.Spec.Containers), Init: names(o.Spec.InitContainers)}
 }
 
-func names(containers []container) []string {
+func names(containers []Container) []string {
 	out := make([]string, len(containers))
 	for i, c := range containers {
 		out[i] = c.Name
@@ -137,37 +138,38 @@ func names(containers []container) []string {
 // The ways from an object to its pod template and to its Job's specification. Each
 // returns nil if there is none, also for an object that is nil.
 
-func (o *object) self() *object { return o }
+func (o *Object) self() *Object { return o }
 
-func (o *object) template() *object {
+func (o *Object) template() *Object {
 	if o == nil {
 		return nil
 	}
 	return o.Spec.Template
 }
 
-func (o *object) templateOfJobs() *object {
+func (o *Object) templateOfJobs() *Object {
 	if o == nil {
 		return nil
 	}
 	return o.jobTemplate().template()
 }
 
-func (o *object) jobTemplate() *object {
+func (o *Object) jobTemplate() *Object {
 	if o == nil {
 		return nil
 	}
 	return o.Spec.JobTemplate
 }
 
-// kind is a kind of object that is reviewed.
-type kind struct {
+// Kind is a kind of object that is reviewed.
+type Kind struct {
 	schema.GroupVersion
-	resource string
-	kind     string
-	pods     func(*object) *object // the pod or its template; may return nil
-	path     *field.Path           // of that; nil: it is the object
-	job      func(*object) *object // what has a Job's specification; nil: nothing has
+	Resource string
+	Kind     string
+
+	pods func(*Object) *Object // returns the pod or its template, or nil
+	path *field.Path           // of that; nil: it is the object
+	job  func(*Object) *Object // returns what has a Job's specification; nil: nothing has
 }
 
 var (
@@ -177,24 +179,29 @@ var (
 
 	inSpec    = field.NewPath("spec", "template")
 	inJobSpec = field.NewPath("spec", "jobTemplate", "spec", "template")
-
-	podKinds = []kind{
-		{core, "pods", "Pod", (*object).self, nil, nil},
-	}
-	workloadKinds = []kind{
-		{batch, "jobs", "Job", (*object).template, inSpec, (*object).self},
-		{batch, "cronjobs", "CronJob", (*object).templateOfJobs, inJobSpec, (*object).jobTemplate},
-		{apps, "deployments", "Deployment", (*object).template, inSpec, nil},
-		{apps, "replicasets", "ReplicaSet", (*object).template, inSpec, nil},
-		{apps, "statefulsets", "StatefulSet", (*object).template, inSpec, nil},
-		{apps, "daemonsets", "DaemonSet", (*object).template, inSpec, nil},
-	}
 )
 
-func (k *kind) isResource(r metav1.GroupVersionResource) bool {
-	return r == metav1.GroupVersionResource{Group: k.Group, Version: k.Version, Resource: k.resource}
+// PodKinds is the kind of pods.
+var PodKinds = []Kind{
+	{core, "pods", "Pod", (*Object).self, nil, nil},
 }
 
-func (k *kind) isKind(g metav1.GroupVersionKind) bool {
-	return g == metav1.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.kind}
+// WorkloadKinds are the kinds of [Workload].
+var WorkloadKinds = []Kind{
+	{batch, "jobs", "Job", (*Object).template, inSpec, (*Object).self},
+	{batch, "cronjobs", "CronJob", (*Object).templateOfJobs, inJobSpec, (*Object).jobTemplate},
+	{apps, "deployments", "Deployment", (*Object).template, inSpec, nil},
+	{apps, "replicasets", "ReplicaSet", (*Object).template, inSpec, nil},
+	{apps, "statefulsets", "StatefulSet", (*Object).template, inSpec, nil},
+	{apps, "daemonsets", "DaemonSet", (*Object).template, inSpec, nil},
+}
+
+// IsResource reports whether objects of the resource are of this kind.
+func (k *Kind) IsResource(r metav1.GroupVersionResource) bool {
+	return r == metav1.GroupVersionResource{Group: k.Group, Version: k.Version, Resource: k.Resource}
+}
+
+// IsKind reports whether this is the kind.
+func (k *Kind) IsKind(g metav1.GroupVersionKind) bool {
+	return g == metav1.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.Kind}
 }

@@ -1,11 +1,11 @@
-package webhook
+package admission
 
 import (
 	"testing"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -26,20 +26,18 @@ func TestFailedWithRunningContainers(t *testing.T) {
 		"a report that is repeated changes nothing":                        {kubelet, running, corev1.PodSucceeded, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			pod := func(phase corev1.PodPhase) *object {
-				var o object
-				o.Metadata.Labels = map[string]string{essential.Label: "main"}
-				o.Metadata.Annotations = map[string]string{essential.TrackedAnnotation: "main"}
+			pod := func(phase corev1.PodPhase) *Object {
+				var o Object
+				o.Metadata.Labels = map[string]string{api.Label: "main"}
+				o.Metadata.Annotations = map[string]string{api.TrackedAnnotation: "main"}
 				o.Status = corev1.PodStatus{Phase: phase, ContainerStatuses: []corev1.ContainerStatus{
 					{Name: "main", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}, {Name: "proxy", State: c.state},
 				}}
 				o.Spec.RestartPolicy = corev1.RestartPolicyNever
 				return &o
 			}
-			v := decideStatus(&request{
-				UserInfo: authenticationv1.UserInfo{Groups: c.groups}, Object: pod(corev1.PodFailed), OldObject: pod(c.stored),
-			}, essential.DefaultPolicies())
-			if (len(v.denial) > 0) != c.denied || (len(v.operations) > 0) == c.denied {
+			v := Status(pod(corev1.PodFailed), pod(c.stored), c.groups, essential.DefaultPolicies())
+			if (len(v.Denial) > 0) != c.denied || (len(v.Patch) > 0) == c.denied {
 				t.Errorf("got %+v, want a denial: %t", v, c.denied)
 			}
 		})

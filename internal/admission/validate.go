@@ -1,4 +1,4 @@
-package webhook
+package admission
 
 import (
 	"fmt"
@@ -10,36 +10,37 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// validate decides about a workload that is created, or updated from old (else
-// nil), by its pod template: the user who applies it sees a mistake at once, while
-// the denial of a pod reaches only the pod's controller.
-func validate(k *kind, workload, old *object, defaults essential.Policies) answer {
+// Workload answers about a workload of this kind by its pod template. The workload
+// is created, or else updated from old, which may be nil. The user who applies it
+// sees a mistake at once, while the denial of a pod reaches only its controller.
+func Workload(k *Kind, workload, old *Object, defaults essential.Policies) Answer {
 	template := k.pods(workload)
 	if _, labelled := template.label(); !labelled {
-		return answer{warnings: misplaced(k, workload, template)}
+		return Answer{Warnings: misplaced(k, workload, template)}
 	}
 	_, v := judge(k.path, template, defaults)
-	v.result = "" // that of its pods
+	v.Result = "" // that of its pods
 	for _, key := range essential.OwnAnnotations {
 		if _, brought := template.Metadata.Annotations[key]; brought {
-			v.warnings = append(v.warnings, fmt.Sprintf("%s: ignored: only the webhook and the reaper write it",
+			v.Warnings = append(v.Warnings, fmt.Sprintf("%s: ignored: only the webhook and the reaper write it",
 				essential.AnnotationPath(k.path, key)))
 		}
 	}
-	v.warnings = append(v.warnings, misplaced(k, workload, template)...)
+	v.Warnings = append(v.Warnings, misplaced(k, workload, template)...)
 	if k.job != nil {
-		v.warnings = append(v.warnings, aboutJob(k, k.job(workload), template, defaults)...)
+		v.Warnings = append(v.Warnings, aboutJob(k, k.job(workload), template, defaults)...)
 	}
 	_, before := judge(k.path, k.pods(old), defaults)
-	v.forgive(before.denial)
+	v.allowWhatWasWrongBefore(before.Denial)
 	return v
 }
 
 // aboutJob warns of what a Job's own fields mean for pods with sidecars.
-func aboutJob(k *kind, job, template *object, defaults essential.Policies) (warnings []string) {
+func aboutJob(k *Kind, job, template *Object, defaults essential.Policies) (warnings []string) {
 	if job == nil {
 		return nil
 	}
@@ -66,9 +67,9 @@ func aboutJob(k *kind, job, template *object, defaults essential.Policies) (warn
 
 // misplaced warns of a label or a policy that the user has written where it has no
 // effect.
-func misplaced(k *kind, workload, template *object) (warnings []string) {
+func misplaced(k *Kind, workload, template *Object) (warnings []string) {
 	isOurs := func(key string) bool {
-		return key == essential.Label || strings.HasPrefix(key, essential.AnnotationPrefix)
+		return key == api.Label || strings.HasPrefix(key, api.AnnotationPrefix)
 	}
 	warn := func(path *field.Path, key string, where *field.Path) {
 		if len(warnings) < maxListed {
@@ -77,22 +78,22 @@ func misplaced(k *kind, workload, template *object) (warnings []string) {
 	}
 	_, labelled := template.label()
 	labels, annotations := k.path.Child("metadata", "labels"), k.path.Child("metadata", "annotations")
-	look := func(parent *field.Path, o *object) {
+	look := func(parent *field.Path, o *Object) {
 		if o == nil {
 			return
 		}
 		for _, key := range slices.Sorted(maps.Keys(o.Metadata.Labels)) {
 			switch {
 			case o != template && has(template, labelsOf, key): // the API server gives a Job its template's labels
-			case key == essential.Label && o != template:
+			case key == api.Label && o != template:
 				warn(parent.Child("metadata", "labels"), key, labels)
-			case key != essential.Label && isOurs(key) && (o != template || !labelled): // judge warns of those of a labelled template
+			case key != api.Label && isOurs(key) && (o != template || !labelled): // judge warns of those of a labelled template
 				warn(parent.Child("metadata", "labels"), key, annotations)
 			}
 		}
 		for _, key := range slices.Sorted(maps.Keys(o.Metadata.Annotations)) {
 			switch {
-			case key == essential.Label:
+			case key == api.Label:
 				warn(parent.Child("metadata", "annotations"), key, labels)
 			case isOurs(key) && o != template && !has(template, annotationsOf, key):
 				warn(parent.Child("metadata", "annotations"), key, annotations)
@@ -105,10 +106,10 @@ func misplaced(k *kind, workload, template *object) (warnings []string) {
 	return warnings
 }
 
-func labelsOf(o *object) map[string]string      { return o.Metadata.Labels }
-func annotationsOf(o *object) map[string]string { return o.Metadata.Annotations }
+func labelsOf(o *Object) map[string]string      { return o.Metadata.Labels }
+func annotationsOf(o *Object) map[string]string { return o.Metadata.Annotations }
 
-func has(o *object, keys func(*object) map[string]string, key string) bool {
+func has(o *Object, keys func(*Object) map[string]string, key string) bool {
 	if o == nil {
 		return false
 	}
@@ -116,18 +117,18 @@ func has(o *object, keys func(*object) map[string]string, key string) bool {
 	return ok
 }
 
-// forgive turns the denial into warnings if the old workload had the same errors.
+// allowWhatWasWrongBefore turns the denial into warnings if the old workload had the same errors.
 // It must still be possible to scale a workload that is older than the webhook (a
 // Deployment scales its old ReplicaSets down), and to delete it (an update may have
 // to remove a finalizer).
-func (v *answer) forgive(before field.ErrorList) {
-	texts := make([]string, len(v.denial))
-	for i, err := range v.denial {
+func (v *Answer) allowWhatWasWrongBefore(before field.ErrorList) {
+	texts := make([]string, len(v.Denial))
+	for i, err := range v.Denial {
 		if !slices.ContainsFunc(before, func(b *field.Error) bool { return b.Error() == err.Error() }) {
 			return
 		}
 		texts[i] = fmt.Sprintf("%s; allowed because it was so before, but new pods are denied", err)
 	}
-	v.warnings = append(v.warnings, texts...)
-	v.denial = nil
+	v.Warnings = append(v.Warnings, texts...)
+	v.Denial = nil
 }

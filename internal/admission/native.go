@@ -1,4 +1,4 @@
-package webhook
+package admission
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
@@ -21,15 +22,15 @@ const maxSidecars = 1000
 // obstacles are why the kubelet cannot end this pod as its label and its policies
 // say, each with what the user can do. None: it can, once its sidecars are native.
 // The names are those of containers that the pod has.
-func obstacles(p *object, essentials []string, policies essential.Policies) (reasons []string) {
+func obstacles(p *Object, essentials []string, policies essential.Policies) (reasons []string) {
 	add := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
-	if len(essentials) > 1 && policies.Completion != essential.CompletionAll {
+	if len(essentials) > 1 && policies.Completion != api.CompletionAll {
 		add("the first completion of several essential containers is to end the pod, but the kubelet waits for all of them: choose %s: %s",
-			essential.CompletionAnnotation, essential.CompletionAll)
+			api.CompletionAnnotation, api.CompletionAll)
 	}
 	if policies.StopDelay > 0 {
 		add("the kubelet ends native sidecars without a delay of %v: choose %s: %v, and let them flush in a preStop hook or in their grace period",
-			policies.StopDelay, essential.StopDelayAnnotation, time.Duration(0))
+			policies.StopDelay, api.StopDelayAnnotation, time.Duration(0))
 	}
 	if len(p.Spec.Containers)-len(essentials) > maxSidecars {
 		add("the pod has more than %d sidecars", maxSidecars)
@@ -42,7 +43,7 @@ func obstacles(p *object, essentials []string, policies essential.Policies) (rea
 			if len(c.RestartPolicyRules) > 0 || c.RestartPolicy != nil && *c.RestartPolicy != corev1.ContainerRestartPolicyAlways {
 				special = append(special, c.Name)
 			}
-		case essential.Restarts(p.Spec.RestartPolicy, c.RestartPolicy, c.RestartPolicyRules, 0):
+		case essential.IsRestarted(p.Spec.RestartPolicy, c.RestartPolicy, c.RestartPolicyRules, 0):
 			restarted = append(restarted, c.Name)
 		}
 	}
@@ -73,12 +74,15 @@ func quoted(names []string) string {
 // into a native sidecar, as it came and in order, behind the pod's init
 // containers: they end before it starts, as they did. There are none if there is
 // nothing left to convert.
-func convert(p *object, essentials []string) (operations []jsonpatch.Operation) {
+func convert(p *Object, essentials []string) (operations []jsonpatch.Operation) {
 	const regular, initial = "/spec/containers/", "/spec/initContainers"
 	add := func(op, path string, value any) {
 		operations = append(operations, jsonpatch.NewOperation(op, path, value))
 	}
-	raw, err := p.containers()
+	raw, err := p.RawContainers()
+	if err == nil && len(raw) != len(p.Spec.Containers) {
+		err = fmt.Errorf("%d containers are %d", len(p.Spec.Containers), len(raw))
+	}
 	if err != nil {
 		panic(err) // the same text was decoded before
 	}
@@ -102,7 +106,7 @@ func convert(p *object, essentials []string) (operations []jsonpatch.Operation) 
 
 // beforeMain warns of containers whose postStart hook or startup probe comes before
 // the essential containers start, because they become native sidecars.
-func beforeMain(path *field.Path, p *object, essentials []string) (warnings []string) {
+func beforeMain(path *field.Path, p *Object, essentials []string) (warnings []string) {
 	for i := range p.Spec.Containers {
 		c := &p.Spec.Containers[i]
 		var what string
@@ -116,7 +120,7 @@ func beforeMain(path *field.Path, p *object, essentials []string) (warnings []st
 		}
 		if what != "" && len(warnings) < maxListed {
 			warnings = append(warnings, fmt.Sprintf("%s: in mode %s the %s of container %q has to succeed before %s starts: it must not wait for it",
-				essential.LabelPath(path), essential.ModeNative, what, shorten(c.Name), quoted(essentials)))
+				essential.LabelPath(path), api.ModeNative, what, shorten(c.Name), quoted(essentials)))
 		}
 	}
 	return warnings
