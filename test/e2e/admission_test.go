@@ -284,7 +284,11 @@ func testOrdinaryCommands(t *testing.T) {
 	pod := kube.Pod(s.namespace, "original", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")))
 	s.create(pod)
 	s.kubectl("wait", "pod/original", "--for=condition=Ready", "--timeout=60s")
-	s.kubectl("debug", "original", "--copy-to=copy", "--container=debugger", "--image="+kube.Image, "--keep-annotations", "--", "sleep", "1")
+	debug := []string{"debug", "original", "--copy-to=copy", "--container=debugger", "--image=" + kube.Image}
+	if flag := "--keep-annotations"; !lacks(t, flag) {
+		debug = append(debug, flag)
+	}
+	s.kubectl(append(debug, "--", "sleep", "1")...)
 	copied := s.awaitPod("copy", "there", func(*corev1.Pod) bool { return true })
 	if _, labelled := copied.Labels[api.Label]; labelled || copied.Annotations[api.TrackedAnnotation] != "main" {
 		t.Errorf("the copy has the labels %v and the annotations %v: this test tries nothing", copied.Labels, copied.Annotations)

@@ -17,6 +17,7 @@ var since = map[string]string{
 	"QuotaScopes":        "1.33", // quotas refuse a new deadline
 	"HostPorts":          "1.33", // the scheduler knows those of native sidecars
 	"ServiceOfASidecar":  "1.33", // Services find ports of native sidecars by name
+	"--keep-annotations": "1.31", // a flag of kubectl debug; before, it keeps them always
 	"RestartRules":       "1.35", // restart policies of regular containers
 	"OwnRestartPolicies": "1.35",
 	"NativeProperty":     "1.35", // environment variables from files, too
