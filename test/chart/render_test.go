@@ -1,6 +1,5 @@
-// Package chart tests the Helm chart as Helm renders it, and the samples that
-// go with it. Helm is found through the environment variable HELM (a path), or
-// on PATH.
+// Package chart tests what Helm renders from the chart, and the samples. Helm is
+// found through the environment variable HELM (a path), or on PATH.
 package chart
 
 import (
@@ -10,24 +9,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	certmanager "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-	policyv1 "k8s.io/api/policy/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
-	kjson "sigs.k8s.io/json"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -38,103 +37,59 @@ const (
 	version   = "0.2.0"
 )
 
-// podMonitor is what the chart uses of the Prometheus operator's type.
-type podMonitor struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata"`
-	Spec              struct {
-		Selector            metav1.LabelSelector `json:"selector"`
-		PodMetricsEndpoints []podMetricsEndpoint `json:"podMetricsEndpoints"`
-	} `json:"spec"`
-}
+var components = []string{"webhook", "reaper"}
 
-type podMetricsEndpoint struct {
-	Port     string `json:"port"`
-	Interval string `json:"interval"`
-}
-
-// object is one decoded manifest.
-type object struct {
-	metav1.Object
-	kind string
-}
-
-func (o object) String() string { return o.kind + " " + o.GetName() }
-
-// newObject returns an empty object to decode into, or nil for a kind that
-// neither the chart nor the samples should have.
-func newObject(kind metav1.TypeMeta) metav1.Object {
-	switch kind.APIVersion + " " + kind.Kind {
-	case "v1 Namespace":
-		return &corev1.Namespace{}
-	case "networking.k8s.io/v1 NetworkPolicy":
-		return &networkingv1.NetworkPolicy{}
-	case "v1 ConfigMap":
-		return &corev1.ConfigMap{}
-	case "v1 Service":
-		return &corev1.Service{}
-	case "v1 ServiceAccount":
-		return &corev1.ServiceAccount{}
-	case "apps/v1 Deployment":
-		return &appsv1.Deployment{}
-	case "batch/v1 Job":
-		return &batchv1.Job{}
-	case "batch/v1 CronJob":
-		return &batchv1.CronJob{}
-	case "policy/v1 PodDisruptionBudget":
-		return &policyv1.PodDisruptionBudget{}
-	case "rbac.authorization.k8s.io/v1 ClusterRole":
-		return &rbacv1.ClusterRole{}
-	case "rbac.authorization.k8s.io/v1 ClusterRoleBinding":
-		return &rbacv1.ClusterRoleBinding{}
-	case "rbac.authorization.k8s.io/v1 Role":
-		return &rbacv1.Role{}
-	case "rbac.authorization.k8s.io/v1 RoleBinding":
-		return &rbacv1.RoleBinding{}
-	case "admissionregistration.k8s.io/v1 MutatingWebhookConfiguration":
-		return &admissionv1.MutatingWebhookConfiguration{}
-	case "admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration":
-		return &admissionv1.ValidatingWebhookConfiguration{}
-	case "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy":
-		return &admissionv1.ValidatingAdmissionPolicy{}
-	case "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding":
-		return &admissionv1.ValidatingAdmissionPolicyBinding{}
-	case "cert-manager.io/v1 Certificate":
-		return &certmanager.Certificate{}
-	case "cert-manager.io/v1 Issuer":
-		return &certmanager.Issuer{}
-	case "monitoring.coreos.com/v1 PodMonitor":
-		return &podMonitor{}
+// chartFiles returns the files of the chart by path. Every test that runs Helm
+// calls it: Go's test cache notices the files that a test reads, but not those that
+// Helm reads.
+var chartFiles = sync.OnceValue(func() map[string]string {
+	files, dir := map[string]string{}, os.DirFS(chartDir)
+	if err := fs.WalkDir(dir, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(dir, path)
+		files[path] = string(content)
+		return err
+	}); err != nil {
+		panic(err)
 	}
-	return nil
-}
+	return files
+})
 
-// runHelm returns Helm's standard output, or an error with its standard error.
-// It sees no cluster.
+// outputs holds what Helm has returned for these arguments: a function that returns it.
+var outputs sync.Map
+
+// runHelm returns Helm's standard output, or an error with its standard error. Helm
+// has no access to a cluster. It runs once for the same arguments.
 func runHelm(t *testing.T, args ...string) (string, error) {
 	t.Helper()
+	chartFiles()
 	helm, err := exec.LookPath(cmp.Or(os.Getenv("HELM"), "helm"))
 	if err != nil {
 		t.Fatalf("these tests need Helm, on PATH or named by the environment variable HELM: %v", err)
 	}
-	cmd := exec.Command(helm, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+os.DevNull)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	stdout, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("helm %s: %w: %s", strings.Join(args, " "), err, stderr.String())
-	}
-	return string(stdout), nil
+	output, _ := outputs.LoadOrStore(strings.Join(args, "\x00"), sync.OnceValues(func() (string, error) {
+		cmd := exec.Command(helm, args...)
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+os.DevNull)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		stdout, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("helm %s: %w: %s", strings.Join(args, " "), err, stderr.String())
+		}
+		return string(stdout), nil
+	}))
+	return output.(func() (string, error))()
 }
 
-// render returns the default release's objects, with arguments such as "--set".
-func render(t *testing.T, args ...string) []object {
+// render returns the objects of the default release, with arguments such as "--set".
+func render(t *testing.T, args ...string) []client.Object {
 	t.Helper()
 	return renderRelease(t, release, namespace, args...)
 }
 
-func renderRelease(t *testing.T, name, namespace string, args ...string) []object {
+func renderRelease(t *testing.T, name, namespace string, args ...string) []client.Object {
 	t.Helper()
 	out, err := runHelm(t, append([]string{"template", name, chartDir, "--namespace", namespace}, args...)...)
 	if err != nil {
@@ -144,10 +99,15 @@ func renderRelease(t *testing.T, name, namespace string, args ...string) []objec
 }
 
 // decode reads manifests as the API server does with strict validation: a field
-// that is unknown, doubled or in the wrong case is an error.
-func decode(t *testing.T, manifests []byte) []object {
+// that is unknown, duplicate or in the wrong case is an error.
+func decode(t *testing.T, manifests []byte) []client.Object {
 	t.Helper()
-	var objects []object
+	known := runtime.NewScheme()
+	if err := errors.Join(scheme.AddToScheme(known), certmanager.AddToScheme(known)); err != nil {
+		t.Fatal(err)
+	}
+	decoder := serializer.NewCodecFactory(known, serializer.EnableStrict).UniversalDeserializer()
+	var objects []client.Object
 	for reader := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifests))); ; {
 		document, err := reader.Read()
 		if errors.Is(err, io.EOF) {
@@ -163,32 +123,27 @@ func decode(t *testing.T, manifests []byte) []object {
 		if string(content) == "null" {
 			continue // comments only
 		}
-		objects = append(objects, decodeOne(t, content))
+		decoded, kind, err := decoder.Decode(content, nil, nil)
+		if runtime.IsNotRegisteredError(err) && kind.Kind == "PodMonitor" {
+			decoded, _, err = unstructured.UnstructuredJSONScheme.Decode(content, nil, nil)
+		}
+		if err != nil {
+			t.Fatalf("%v in:\n%s", err, document)
+		}
+		objects = append(objects, decoded.(client.Object))
 	}
 }
 
-func decodeOne(t *testing.T, content []byte) object {
-	t.Helper()
-	var kind metav1.TypeMeta
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(content, &kind); err != nil {
-		t.Fatalf("%v in:\n%s", err, content)
-	}
-	into := newObject(kind)
-	if into == nil {
-		t.Fatalf("unexpected kind %s of %s in:\n%s", kind.Kind, kind.APIVersion, content)
-	}
-	strict, err := kjson.UnmarshalStrict(content, into)
-	if err = errors.Join(append(strict, err)...); err != nil {
-		t.Fatalf("%v in:\n%s", err, content)
-	}
-	return object{Object: into, kind: kind.Kind}
+// title returns the kind and the name of an object.
+func title(o client.Object) string {
+	return o.GetObjectKind().GroupVersionKind().Kind + " " + o.GetName()
 }
 
 // all returns the objects of one type, by name.
-func all[T metav1.Object](objects []object) map[string]T {
+func all[T client.Object](objects []client.Object) map[string]T {
 	found := map[string]T{}
 	for _, o := range objects {
-		if typed, ok := o.Object.(T); ok {
+		if typed, ok := o.(T); ok && !isHook(o) {
 			found[o.GetName()] = typed
 		}
 	}
@@ -196,7 +151,7 @@ func all[T metav1.Object](objects []object) map[string]T {
 }
 
 // only returns the one object of its type.
-func only[T metav1.Object](t *testing.T, objects []object) T {
+func only[T client.Object](t *testing.T, objects []client.Object) T {
 	t.Helper()
 	found := slices.Collect(maps.Values(all[T](objects)))
 	if len(found) != 1 {
@@ -206,11 +161,33 @@ func only[T metav1.Object](t *testing.T, objects []object) T {
 }
 
 // named returns the object of that type and name.
-func named[T metav1.Object](t *testing.T, objects []object, name string) T {
+func named[T client.Object](t *testing.T, objects []client.Object, name string) T {
 	t.Helper()
 	found, ok := all[T](objects)[name]
 	if !ok {
 		t.Fatalf("no %T named %s", found, name)
 	}
 	return found
+}
+
+// deployment returns the Deployment of a component, whatever its name.
+func deployment(t *testing.T, objects []client.Object, component string) *appsv1.Deployment {
+	t.Helper()
+	for _, d := range all[*appsv1.Deployment](objects) {
+		if d.Labels["app.kubernetes.io/component"] == component {
+			return d
+		}
+	}
+	t.Fatalf("no Deployment of the component %s", component)
+	return nil
+}
+
+// container returns the one container of a component's pods.
+func container(t *testing.T, objects []client.Object, component string) corev1.Container {
+	t.Helper()
+	containers := deployment(t, objects, component).Spec.Template.Spec.Containers
+	if len(containers) != 1 {
+		t.Fatalf("want one container in the pods of the %s, have %d", component, len(containers))
+	}
+	return containers[0]
 }

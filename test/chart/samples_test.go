@@ -6,12 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
@@ -19,11 +19,11 @@ import (
 
 const samplesDir = "../../docs/samples"
 
-// samples returns the objects of all samples in the order in which kubectl
-// applies them.
-func samples(t *testing.T) []object {
+// samples returns the objects of all samples in the order in which kubectl applies
+// them.
+func samples(t *testing.T) []client.Object {
 	t.Helper()
-	var objects []object
+	var objects []client.Object
 	for _, path := range sampleFiles(t) {
 		content, err := os.ReadFile(path)
 		if err != nil {
@@ -44,8 +44,8 @@ func sampleFiles(t *testing.T) []string {
 }
 
 // podTemplate returns the template of a workload, or nil.
-func podTemplate(o object) *corev1.PodTemplateSpec {
-	switch workload := o.Object.(type) {
+func podTemplate(o client.Object) *corev1.PodTemplateSpec {
+	switch workload := o.(type) {
 	case *batchv1.Job:
 		return &workload.Spec.Template
 	case *batchv1.CronJob:
@@ -56,62 +56,11 @@ func podTemplate(o object) *corev1.PodTemplateSpec {
 	return nil
 }
 
+// The labels and the annotations of each sample are valid, and with the chart's defaults
+// the webhook sees its pods.
 func TestSamples(t *testing.T) {
-	var got []string
-	for _, o := range samples(t) {
-		got = append(got, o.String())
-	}
-	want := []string{
-		"Namespace essential-containers-samples",
-		"Job one-off",
-		"CronJob every-minute",
-		"Job three-shares",
-		"Deployment renewed",
-		"Job work-or-limit",
-		"Job policies",
-		"Job native",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("samples in the order in which they are applied (-want +got):\n%s", diff)
-	}
-}
-
-func TestSamplesNameTheirContainers(t *testing.T) {
-	for _, o := range samples(t) {
-		template := podTemplate(o)
-		if template == nil {
-			continue
-		}
-		t.Run(o.String(), func(t *testing.T) {
-			var names essential.ContainerNames
-			for _, c := range template.Spec.Containers {
-				names.Regular = append(names.Regular, c.Name)
-			}
-			named, errs := essential.ParseLabel(essential.LabelPath(nil), template.Labels[api.Label], names)
-			if err := errs.ToAggregate(); err != nil {
-				t.Fatal(err)
-			}
-			if _, errs := essential.DefaultPolicies().Override(nil, template.Annotations); len(errs) > 0 {
-				t.Error(errs.ToAggregate())
-			}
-			if unknown := essential.UnknownAnnotations(nil, template.Annotations); len(unknown) > 0 {
-				t.Error(unknown)
-			}
-			if len(named) == len(names.Regular) {
-				t.Error("each container is essential: there is no sidecar to stop")
-			}
-		})
-	}
-}
-
-// With the chart's defaults, every sample reaches the webhook.
-func TestSamplesOptIn(t *testing.T) {
 	webhook := mutatingWebhook(t, render(t), podsWebhook)
 	inNamespace, err := metav1.LabelSelectorAsSelector(webhook.NamespaceSelector)
-	if err != nil {
-		t.Fatal(err)
-	}
-	onPod, err := metav1.LabelSelectorAsSelector(webhook.ObjectSelector)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,24 +73,33 @@ func TestSamplesOptIn(t *testing.T) {
 		if template == nil {
 			continue
 		}
-		if o.GetNamespace() != home.Name {
-			t.Errorf("%s is in the namespace %q", o, o.GetNamespace())
-		}
-		if !onPod.Matches(labels.Set(template.Labels)) {
-			t.Errorf("the webhook does not see the pods of %s: %v", o, template.Labels)
-		}
+		t.Run(title(o), func(t *testing.T) {
+			if o.GetNamespace() != home.Name {
+				t.Errorf("it is in the namespace %q", o.GetNamespace())
+			}
+			var names essential.ContainerNames
+			for _, c := range template.Spec.Containers {
+				names.Regular = append(names.Regular, c.Name)
+			}
+			named, errs := essential.ParseLabel(essential.LabelPath(nil), template.Labels[api.Label], names)
+			if err := errs.ToAggregate(); err != nil {
+				t.Fatal(err)
+			}
+			if len(named) == len(names.Regular) {
+				t.Error("each container is essential: there is no sidecar to stop")
+			}
+			if _, errs := essential.DefaultPolicies().Override(nil, template.Annotations); len(errs) > 0 {
+				t.Error(errs.ToAggregate())
+			}
+			if unknown := essential.UnknownAnnotations(nil, template.Annotations); len(unknown) > 0 {
+				t.Error(unknown)
+			}
+			assertRestricted(t, template.Spec)
+		})
 	}
 }
 
-func TestSamplesAreRestricted(t *testing.T) {
-	for _, o := range samples(t) {
-		if template := podTemplate(o); template != nil {
-			t.Run(o.String(), func(t *testing.T) { assertRestricted(t, template.Spec) })
-		}
-	}
-}
-
-func TestSamplesSayWhatToExpect(t *testing.T) {
+func TestSamplesExplainWhatToExpect(t *testing.T) {
 	for _, path := range sampleFiles(t) {
 		content, err := os.ReadFile(path)
 		if err != nil {
@@ -149,7 +107,7 @@ func TestSamplesSayWhatToExpect(t *testing.T) {
 		}
 		comment, _, _ := strings.Cut(string(content), "\napiVersion:")
 		if !strings.HasPrefix(comment, "# ") || !strings.Contains(strings.ReplaceAll(comment, "\n# ", " "), "Expect") {
-			t.Errorf("%s does not begin with a comment that says what to expect", path)
+			t.Errorf("%s does not start with a comment about what to expect", path)
 		}
 	}
 }

@@ -3,8 +3,6 @@ package chart
 import (
 	"encoding/json"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,131 +13,97 @@ import (
 )
 
 func TestLint(t *testing.T) {
-	for name, args := range map[string][]string{
-		"the defaults": nil,
-		"every branch": {"--set", "podMonitor.enabled=true,webhook.replicas=1,certificate.issuerRef.name=corporate,reaper.adopt=true"},
-		"no branch":    {"--set", "webhook.workloads.enabled=false,admissionPolicies.enabled=false"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if out, err := runHelm(t, append([]string{"lint", "--strict", chartDir}, args...)...); err != nil {
+	for _, r := range renderings {
+		t.Run(r.name, func(t *testing.T) {
+			if out, err := runHelm(t, append([]string{"lint", "--strict", chartDir}, r.args...)...); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
 	}
 }
 
+// Values of the right type that the schema rejects. TestSchemaDescribesTheValues guards
+// keys and types.
 func TestRejectedValues(t *testing.T) {
-	for name, test := range map[string]struct{ set, at string }{
-		"a typing error at the top":          {`webhok.replicas=2`, ""},
-		"a typing error in a section":        {`webhook.replica=2`, "/webhook"},
-		"a typing error deep down":           {`certificate.ca.renewbefore="24h"`, "/certificate/ca"},
-		"a typing error in an account":       {`reaper.serviceAccount.nam="x"`, "/reaper/serviceAccount"},
-		"a typing error in resources":        {`reaper.resources.limit.memory="1Gi"`, "/reaper/resources"},
-		"a typing error in a selector":       {`webhook.namespaceSelector.matchLabel.a="b"`, "/webhook/namespaceSelector"},
-		"a selector without its operator":    {`webhook.namespaceSelector.matchExpressions=[{"key":"a"}]`, "/webhook/namespaceSelector/matchExpressions/0"},
-		"a pull secret without a name":       {`imagePullSecrets=[{"nam":"x"}]`, "/imagePullSecrets/0"},
-		"an unknown failure policy":          {`webhook.failurePolicy="fail"`, "/webhook/failurePolicy"},
-		"an unknown pull policy":             {`image.pullPolicy="Sometimes"`, "/image/pullPolicy"},
-		"an unknown log level":               {`logLevel="warn"`, "/logLevel"},
-		"no webhook at all":                  {`webhook.replicas=0`, "/webhook/replicas"},
-		"fewer reapers than none":            {`reaper.replicas=-1`, "/reaper/replicas"},
-		"half a replica":                     {`webhook.replicas=1.5`, "/webhook/replicas"},
-		"replicas as a text":                 {`webhook.replicas="2"`, "/webhook/replicas"},
-		"a time-out of nothing":              {`webhook.timeoutSeconds=0`, "/webhook/timeoutSeconds"},
-		"a time-out that the API forbids":    {`webhook.timeoutSeconds=31`, "/webhook/timeoutSeconds"},
-		"no worker":                          {`reaper.workers=0`, "/reaper/workers"},
-		"too many workers":                   {`reaper.workers=1001`, "/reaper/workers"},
-		"an unknown completion":              {`defaults.completion="any"`, "/defaults/completion"},
-		"an unknown policy on failure":       {`defaults.onFailure="Fail"`, "/defaults/onFailure"},
-		"a typing error in the policies":     {`defaults.stopdelay="1s"`, "/defaults"},
-		"a negative stop delay":              {`defaults.stopDelay="-1s"`, "/defaults/stopDelay"},
-		"a stop delay without a unit":        {`defaults.stopDelay="10"`, "/defaults/stopDelay"},
-		"a stop delay in weeks":              {`defaults.stopDelay="1w"`, "/defaults/stopDelay"},
-		"days and no unit":                   {`defaults.stopDelay="1d12"`, "/defaults/stopDelay"},
-		"a condition without its values":     {`webhook.namespaceSelector.matchExpressions=[{"key":"a","operator":"In"}]`, "/webhook/namespaceSelector/matchExpressions/0"},
-		"a condition with no value":          {`webhook.namespaceSelector.matchExpressions=[{"key":"a","operator":"NotIn","values":[]}]`, "/webhook/namespaceSelector/matchExpressions/0/values"},
-		"a condition with useless values":    {`webhook.namespaceSelector.matchExpressions=[{"key":"a","operator":"Exists","values":["b"]}]`, "/webhook/namespaceSelector/matchExpressions/0/values"},
-		"a network policy for nobody":        {`webhook.networkPolicy.enabled=true`, "/webhook/networkPolicy/from"},
-		"an unknown action of a policy":      {`admissionPolicies.changes=["Refuse"]`, "/admissionPolicies/changes/0"},
-		"to deny and to warn":                {`admissionPolicies.changes=["Deny","Warn"]`, "/admissionPolicies/changes"},
-		"a reaper that is no account":        {`admissionPolicies.exemptReapers=["other-reaper"]`, "/admissionPolicies/exemptReapers/0"},
-		"a configuration's name in capitals": {`webhook.configurationName="ZZ"`, "/webhook/configurationName"},
-		"an empty stop delay":                {`defaults.stopDelay=""`, "/defaults/stopDelay"},
-		"a stop delay for ever":              {`defaults.stopDelay="Forever"`, "/defaults/stopDelay"},
-		"a stop delay that Go cannot hold":   {`defaults.stopDelay="999999h999999h999999h"`, "/defaults/stopDelay"},
-		"a retention that Go cannot hold":    {`defaults.retention="9999999h"`, "/defaults/retention"},
-		"a retention for nearly ever":        {`defaults.retention="forever"`, "/defaults/retention"},
-		"a retention of a negative time":     {`defaults.retention="-1h"`, "/defaults/retention"},
-		"a retention as a number":            {`defaults.retention=0`, "/defaults/retention"},
-		"adoption as a text":                 {`reaper.adopt="yes"`, "/reaper/adopt"},
-		"another policy for workloads":       {`webhook.workloads.failurePolicy="Warn"`, "/webhook/workloads/failurePolicy"},
-		"validation as a text":               {`webhook.workloads.enabled="yes"`, "/webhook/workloads/enabled"},
-		"a typing error in the validation":   {`webhook.workloads.enable=true`, "/webhook/workloads"},
-		"admission policies as a text":       {`admissionPolicies.enabled="yes"`, "/admissionPolicies/enabled"},
-		"a typing error about them":          {`admissionPolicies.enable=true`, "/admissionPolicies"},
-		"a delay without a unit":             {`webhook.shutdownDelay="5"`, "/webhook/shutdownDelay"},
-		"a delay in minutes":                 {`webhook.shutdownDelay="1m"`, "/webhook/shutdownDelay"},
-		"a duration in days":                 {`certificate.duration="90d"`, "/certificate/duration"},
-		"a tag that YAML reads as a number":  {`image.tag=1.1`, "/image/tag"},
-		"a digest that is none":              {`image.digest="latest"`, "/image/digest"},
-		"no repository":                      {`image.repository=""`, "/image/repository"},
-		"a flag without dashes":              {`reaper.extraArgs=["v"]`, "/reaper/extraArgs/0"},
-		"a name in upper case":               {`fullnameOverride="Webhook"`, "/fullnameOverride"},
-		"a label that selects the pods":      {`webhook.podLabels.app\.kubernetes\.io/name="x"`, "/webhook/podLabels/app.kubernetes.io~1name"},
-		"pods that wait for themselves":      {`webhook.podLabels.essential-containers="webhook"`, "/webhook/podLabels/essential-containers"},
-		"a label that is the monitor's own":  {`podMonitor.labels.helm\.sh/chart="x"`, "/podMonitor/labels/helm.sh~1chart"},
-		"a value that is taken away":         {`webhook.replicas=null`, "/webhook"},
-		"a section that is taken away":       {`certificate=null`, ""},
-		"a name that is too long":            {`fullnameOverride="` + strings.Repeat("a", 51) + `"`, "/fullnameOverride"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := runHelm(t, "template", release, chartDir, "--set-json", test.set)
-			if err == nil {
-				t.Fatalf("%s is accepted", test.set)
-			}
-			if !strings.Contains(err.Error(), "- at '"+test.at+"': ") {
-				t.Errorf("%s is rejected, but not by the schema at %q: %v", test.set, test.at, err)
-			}
-		})
+	const expression = "webhook.namespaceSelector.matchExpressions"
+	rejected := map[string]string{ // by the path of the error
+		`certificate=null`:                                               "",
+		`webhook.replicas=null`:                                          "/webhook",
+		`imagePullSecrets=[{"nam":"x"}]`:                                 "/imagePullSecrets/0",
+		`webhook.networkPolicy.enabled=true`:                             "/webhook/networkPolicy/from",
+		expression + `=[{"key":"a"}]`:                                    "/webhook/namespaceSelector/matchExpressions/0",
+		expression + `=[{"key":"a","operator":"In"}]`:                    "/webhook/namespaceSelector/matchExpressions/0",
+		expression + `=[{"key":"a","operator":"NotIn","values":[]}]`:     "/webhook/namespaceSelector/matchExpressions/0/values",
+		expression + `=[{"key":"a","operator":"Exists","values":["b"]}]`: "/webhook/namespaceSelector/matchExpressions/0/values",
+		`webhook.podLabels.app\.kubernetes\.io/name="x"`:                 "/webhook/podLabels/app.kubernetes.io~1name", // selects the pods
+		`webhook.podLabels.essential-containers="webhook"`:               "/webhook/podLabels/essential-containers",    // the pods would wait for themselves
+		`podMonitor.labels.helm\.sh/chart="x"`:                           "/podMonitor/labels/helm.sh~1chart",
+		`reaper.extraArgs=["v"]`:                                         "/reaper/extraArgs/0",
+		`admissionPolicies.changes=["Refuse"]`:                           "/admissionPolicies/changes/0",
+		`admissionPolicies.exemptReapers=["other-reaper"]`:               "/admissionPolicies/exemptReapers/0",
 	}
-}
-
-// Values of version 0.1 that no longer exist, and what Helm prints for them.
-var removedValues = map[string]string{
-	".reaper.stopStrategy": "reaper.stopStrategy was removed in version 0.2: delete it from your values, " +
-		"or upgrade with --reset-then-reuse-values in place of --reuse-values\n",
-}
-
-func TestRemovedValues(t *testing.T) {
-	for value, line := range removedValues {
-		for _, was := range []string{`"Complete"`, `"Delete"`, `{"a":1}`, `false`, `null`} {
-			t.Run(value+"="+was, func(t *testing.T) {
-				_, err := runHelm(t, "template", release, chartDir, "--set-json", value[1:]+"="+was)
-				if err == nil || !strings.Contains(err.Error(), ": "+line) {
-					t.Errorf("got error %v, want one with the line %s", err, line)
-				}
-			})
+	for value, forms := range map[string][]string{
+		"admissionPolicies.changes":       {`["Deny","Warn"]`},
+		"certificate.duration":            {`"90d"`},
+		"defaults.completion":             {`"any"`},
+		"defaults.mode":                   {`"native"`},
+		"defaults.onFailure":              {`"Fail"`},
+		"defaults.retention":              {`"9999999h"`, `"forever"`, `"-1h"`, `0`}, // Go cannot hold the first
+		"defaults.stopDelay":              {`"999999h999999h999999h"`, `"Forever"`, `"-1s"`, `"10"`, `"1w"`, `"1d12"`, `""`},
+		"fullnameOverride":                {`"Webhook"`, `"` + strings.Repeat("a", 51) + `"`},
+		"image.digest":                    {`"latest"`},
+		"image.pullPolicy":                {`"Sometimes"`},
+		"image.repository":                {`""`},
+		"image.tag":                       {`1.1`},
+		"logLevel":                        {`"warn"`},
+		"podMonitor.interval":             {`"often"`},
+		"reaper.replicas":                 {`-1`},
+		"reaper.workers":                  {`0`, `1001`},
+		"webhook.configurationName":       {`"ZZ"`},
+		"webhook.failurePolicy":           {`"fail"`},
+		"webhook.replicas":                {`0`, `1.5`},
+		"webhook.shutdownDelay":           {`"5"`, `"1m"`},
+		"webhook.timeoutSeconds":          {`0`, `31`},
+		"webhook.workloads.failurePolicy": {`"Warn"`},
+	} {
+		for _, form := range forms {
+			rejected[value+"="+form] = "/" + strings.ReplaceAll(value, ".", "/")
+		}
+	}
+	for set, at := range rejected {
+		_, err := runHelm(t, "template", release, chartDir, "--set-json", set)
+		if err == nil || !strings.Contains(err.Error(), "- at '"+at+"': ") {
+			t.Errorf("%s: the schema does not reject it at %q: %v", set, at, err)
 		}
 	}
 }
 
-// Values that could be installed, and would not work.
+// removed are the values of version 0.1 that no longer exist.
+var removed = []string{".reaper.stopStrategy"}
+
+// refusedValues are values that the schema accepts and that cannot work, and what Helm
+// prints for them.
+var refusedValues = map[string]string{
+	`reaper.stopStrategy="Complete"`: "reaper.stopStrategy was removed in version 0.2: delete it from your values, " +
+		"or upgrade with --reset-then-reuse-values instead of --reuse-values\n",
+	`reaper.stopStrategy=null`:                                       "reaper.stopStrategy was removed in version 0.2",
+	`reaper.serviceAccount.name="a",webhook.serviceAccount.name="a"`: "reaper.serviceAccount.name and webhook.serviceAccount.name must differ",
+	`reaper.serviceAccount.name="essential-containers-webhook"`:      "reaper.serviceAccount.name and webhook.serviceAccount.name must differ",
+	`certificate.renewBefore="2160h"`:                                "certificate.renewBefore must be shorter than certificate.duration",
+	`certificate.duration="60m",certificate.renewBefore="1h1s"`:      "certificate.renewBefore must be shorter than certificate.duration",
+	`certificate.ca.duration="1h"`:                                   "certificate.ca.renewBefore must be shorter than certificate.ca.duration",
+}
+
 func TestRefusedValues(t *testing.T) {
-	for set, want := range map[string]string{
-		"reaper.serviceAccount.name=a,webhook.serviceAccount.name=a": "reaper.serviceAccount.name and webhook.serviceAccount.name must differ",
-		"reaper.serviceAccount.name=essential-containers-webhook":    "reaper.serviceAccount.name and webhook.serviceAccount.name must differ",
-		"certificate.renewBefore=2160h":                              "certificate.renewBefore must be shorter than certificate.duration",
-		"certificate.duration=60m,certificate.renewBefore=1h1s":      "certificate.renewBefore must be shorter than certificate.duration",
-		"certificate.ca.duration=1h":                                 "certificate.ca.renewBefore must be shorter than certificate.ca.duration",
-	} {
-		if _, err := runHelm(t, "template", release, chartDir, "--set", set); err == nil || !strings.Contains(err.Error(), want) {
+	for set, want := range refusedValues {
+		if _, err := runHelm(t, "template", release, chartDir, "--set-json", set); err == nil || !strings.Contains(err.Error(), ": "+want) {
 			t.Errorf("%s: got error %v, want one with %q", set, err, want)
 		}
 	}
 }
 
-// 1.30 is the first version with ValidatingAdmissionPolicies in v1, and with the
-// match conditions of webhooks for everybody.
+// 1.30 is the first version with ValidatingAdmissionPolicies in v1 and with the match
+// conditions of webhooks in general availability.
 func TestOldestKubernetes(t *testing.T) {
 	for version, want := range map[string]bool{"1.29.14": false, "1.30.0": true, "1.30.0-gke.100": true, "1.37.0": true} {
 		_, err := runHelm(t, "template", release, chartDir, "--kube-version", version)
@@ -149,7 +113,7 @@ func TestOldestKubernetes(t *testing.T) {
 	}
 }
 
-// A parent chart hands its global values down.
+// Helm passes the global values of a parent chart on.
 func TestGlobalValuesAreAccepted(t *testing.T) {
 	render(t, "--set", "global.registry=example.com")
 }
@@ -173,33 +137,31 @@ func (s schema) resolved(root schema) schema {
 	return s
 }
 
-// fixed reports whether the schema lists the keys of an object, which in other
-// places users choose.
+// fixed reports whether the schema lists the keys of an object. Users choose the keys of
+// other objects.
 func (s schema) fixed() bool { return s.Properties != nil }
 
 func TestSchemaDescribesTheValues(t *testing.T) {
 	var root schema
-	if err := json.Unmarshal(chartFile(t, "values.schema.json"), &root); err != nil {
+	if err := json.Unmarshal([]byte(chartFiles()["values.schema.json"]), &root); err != nil {
 		t.Fatal(err)
 	}
 	var values map[string]any
-	if err := sigsyaml.UnmarshalStrict(chartFile(t, "values.yaml"), &values); err != nil {
+	if err := sigsyaml.UnmarshalStrict([]byte(chartFiles()["values.yaml"]), &values); err != nil {
 		t.Fatal(err)
 	}
 	compareToSchema(t, "", values, root, root)
 }
 
-// compareToSchema checks that an object has the keys and types of its schema,
-// that no other key is allowed, and that none on which templates rely can be
-// taken away.
+// compareToSchema checks that an object has the keys and types of its schema, that no
+// other key is allowed, and that no key that the templates need can be removed.
 func compareToSchema(t *testing.T, path string, values map[string]any, s, root schema) {
 	t.Helper()
 	if s.AdditionalProperties != false {
 		t.Errorf("%s: additional properties are allowed", path)
 	}
 	known := slices.DeleteFunc(slices.Sorted(maps.Keys(s.Properties)), func(key string) bool {
-		_, removed := removedValues[path+"."+key]
-		return removed
+		return slices.Contains(removed, path+"."+key)
 	})
 	if diff := cmp.Diff(known, slices.Sorted(maps.Keys(values))); diff != "" {
 		t.Errorf("%s: keys (-schema +values):\n%s", path, diff)
@@ -241,19 +203,25 @@ func jsonType(value any) string {
 	return "null"
 }
 
-// The table in the chart's README is made of the values and the comments above
-// them: copy it from this test's message.
+// The table in the chart's README has the values and the comments above them.
 func TestReadmeListsTheValues(t *testing.T) {
 	var document yaml.Node
-	if err := yaml.Unmarshal(chartFile(t, "values.yaml"), &document); err != nil {
+	if err := yaml.Unmarshal([]byte(chartFiles()["values.yaml"]), &document); err != nil {
 		t.Fatal(err)
 	}
-	table := "| value | default | meaning |\n| --- | --- | --- |\n" + rows(t, "", document.Content[0])
+	before, rest, _ := strings.Cut(chartFiles()["README.md"], "\n## Values\n")
+	_, after, _ := strings.Cut(rest, "\n## ")
+	compare(t, chartDir+"/README.md", before+"\n## Values\n\n| value | default | meaning |\n| --- | --- | --- |\n"+
+		rows(t, "", document.Content[0])+"\n## "+after)
+}
 
-	_, rest, _ := strings.Cut(string(chartFile(t, "README.md")), "\n## Values\n")
-	section, _, _ := strings.Cut(rest, "\n## ")
-	if diff := cmp.Diff(table, strings.TrimSpace(section)+"\n"); diff != "" {
-		t.Errorf("the values in README.md should read:\n%s\n(-want +got):\n%s", table, diff)
+// The README and the notes have the same commands before an uninstall.
+func TestReadmeHasTheCommandsOfTheNotes(t *testing.T) {
+	_, commands, _ := strings.Cut(chartFiles()["README.md"], "kubectl get pods --all-namespaces")
+	commands, _, found := strings.Cut(commands, "\n```")
+	commands = "kubectl get pods --all-namespaces" + strings.ReplaceAll(commands, " \\\n  ", " ") + "\n"
+	if notes := renderings[2].notes(t, chartDir); !found || !strings.Contains(notes, commands) {
+		t.Errorf("no %q in:\n%s", commands, notes)
 	}
 }
 
@@ -285,20 +253,11 @@ func rows(t *testing.T, path string, section *yaml.Node) string {
 	return result.String()
 }
 
-// isSection tells an object whose keys are values, and commented, from one that
-// is itself a value.
+// isSection reports whether the keys of an object are values, with comments. Otherwise
+// the object itself is a value.
 func isSection(value *yaml.Node) bool {
 	if value.Kind != yaml.MappingNode {
 		return false
 	}
 	return slices.ContainsFunc(value.Content, func(n *yaml.Node) bool { return n.HeadComment != "" })
-}
-
-func chartFile(t *testing.T, name string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(chartDir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
 }

@@ -129,5 +129,7 @@ func testFromOldVersion(t *testing.T) {
 			}
 		}
 	}
-	s.awaitPod("kept-", "ended and kept", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded && !essential.HasRunningContainers(p) })
+	s.awaitPod("kept-", "ended and kept", func(p *corev1.Pod) bool {
+		return p.Status.Phase == corev1.PodSucceeded && !essential.HasRunningContainers(p)
+	})
 }

@@ -1,6 +1,6 @@
 {{/*
-The start of all names. 50 characters leave room for a suffix in a DNS label,
-which, unlike a release's name, has no dots.
+The prefix of all names. 50 characters leave room for a suffix in a DNS label. A
+release name may have dots, a DNS label may not.
 */}}
 {{- define "essential-containers.fullname" -}}
 {{- $name := printf "%s-%s" .Release.Name .Chart.Name -}}
@@ -11,14 +11,14 @@ which, unlike a release's name, has no dots.
 {{- end -}}
 
 {{/*
-The name of an object without a namespace. Neither part has a dot, so that two
-releases share it only if they share both parts.
+The name of a cluster-scoped object. Neither part has a dot, so two releases have
+the same name only if both parts are the same.
 */}}
 {{- define "essential-containers.clusterName" -}}
 {{- include "essential-containers.fullname" . }}.{{ .Release.Namespace }}
 {{- end -}}
 
-{{/* The webhook's names, used by more than one file. */}}
+{{/* The names of the webhook's objects. */}}
 {{- define "essential-containers.webhookName" -}}
 {{- include "essential-containers.fullname" . }}-webhook
 {{- end -}}
@@ -35,7 +35,7 @@ releases share it only if they share both parts.
 {{- include "essential-containers.webhookName" . }}-tls
 {{- end -}}
 
-{{/* The reaper's names, used by more than one file. */}}
+{{/* The names of the reaper's objects. */}}
 {{- define "essential-containers.reaperName" -}}
 {{- include "essential-containers.fullname" . }}-reaper
 {{- end -}}
@@ -44,12 +44,12 @@ releases share it only if they share both parts.
 {{- .Values.reaper.serviceAccount.name | default (include "essential-containers.reaperName" .) }}
 {{- end -}}
 
-{{/* How the API server calls the reaper. */}}
+{{/* The reaper's user name. */}}
 {{- define "essential-containers.reaperUser" -}}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "essential-containers.reaperServiceAccount" . }}
 {{- end -}}
 
-{{/* webhook.namespaceSelector as kubectl takes it: the reaper's flag. Empty: every namespace. */}}
+{{/* webhook.namespaceSelector in the notation of kubectl, for the reaper's flag. Empty: every namespace. */}}
 {{- define "essential-containers.namespaceSelector" -}}
 {{- $terms := list -}}
 {{- range $key, $value := .Values.webhook.namespaceSelector.matchLabels -}}
@@ -69,7 +69,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "essential-containers.
 {{- join "," $terms -}}
 {{- end -}}
 
-{{/* webhook.namespaceSelector in CEL, over variables.namespaceLabels, where each key may be missing. */}}
+{{/* webhook.namespaceSelector in CEL, for the labels in variables.namespaceLabels. */}}
 {{- define "essential-containers.optedIn" -}}
 {{- $terms := list -}}
 {{- range $key, $value := .Values.webhook.namespaceSelector.matchLabels -}}
@@ -92,8 +92,8 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "essential-containers.
 {{- end -}}
 
 {{/*
-What the webhook would make of a pod, in CEL: whether its namespace opted in,
-the names in its label, and whether each of them is a container, named once.
+The webhook's checks in CEL: whether the namespace opted in, the names in the
+label, and whether each is the name of a container and occurs once.
 Takes (dict "root" $ "pod" VARIABLE).
 */}}
 {{- define "essential-containers.podVariables" -}}
@@ -108,7 +108,7 @@ Takes (dict "root" $ "pod" VARIABLE).
   expression: {{ .pod }}.?spec.?containers.orValue([]).filter(c, c.name in variables.names).size() == variables.names.size()
 {{- end -}}
 
-{{/* What a policy for new pods matches. */}}
+{{/* The matchConstraints of a policy for new pods. */}}
 {{- define "essential-containers.newPods" -}}
 matchPolicy: Equivalent
 resourceRules:
@@ -119,12 +119,16 @@ resourceRules:
     scope: Namespaced
 {{- end -}}
 
-{{/* The ConfigMap by which the policy for tracking is in force. */}}
+{{/* The ConfigMap that puts the policy "tracking" into effect. */}}
 {{- define "essential-containers.trackingName" -}}
 {{- include "essential-containers.fullname" . }}-tracking
 {{- end -}}
 
-{{/* Has a policy take effect. Takes (dict "root" $ "policy" NAME "actions" LIST), and "param", the ConfigMap without which it has none. */}}
+{{/*
+The binding that puts a policy into effect. Takes (dict "root" $ "policy" NAME
+"actions" LIST) and optionally "param", a ConfigMap: without it, the policy has
+no effect.
+*/}}
 {{- define "essential-containers.policyBinding" -}}
 {{- $name := printf "%s.%s" (include "essential-containers.clusterName" .root) .policy -}}
 ---
@@ -145,7 +149,7 @@ spec:
   {{- end }}
 {{- end -}}
 
-{{/* What selects one component's pods; takes (dict "root" $ "component" NAME), as all below do. */}}
+{{/* The selector of a component's pods. This template and all below take (dict "root" $ "component" NAME). */}}
 {{- define "essential-containers.selectorLabels" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
@@ -172,7 +176,7 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* The part of a pod's spec in which the components do not differ. */}}
+{{/* The common part of the pod specs. */}}
 {{- define "essential-containers.podSpec" -}}
 {{- $values := index .root.Values .component -}}
 enableServiceLinks: false
@@ -195,7 +199,7 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-# A wish only: a cluster of one node runs all replicas on it.
+# A preference: a cluster with one node runs all replicas on it.
 topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname
@@ -212,7 +216,7 @@ securityContext:
     type: RuntimeDefault
 {{- end -}}
 
-{{/* The part of a container in which the components do not differ. */}}
+{{/* The common part of the containers. */}}
 {{- define "essential-containers.container" -}}
 {{- $values := index .root.Values .component -}}
 {{- $image := .root.Values.image -}}
@@ -238,7 +242,7 @@ resources:
 {{- end }}
 {{- if dig "limits" "memory" "" ($values.resources | default dict) }}
 env:
-  # Go's garbage collector keeps below it.
+  # The program keeps its Go heap below this limit.
   - name: MEMORY_LIMIT
     valueFrom:
       resourceFieldRef:
@@ -251,7 +255,7 @@ securityContext:
     drop: [ALL]
 {{- end -}}
 
-{{/* The flags in which the components do not differ, and the user's own at last. */}}
+{{/* The common flags, followed by the user's: the last of two equal flags counts. */}}
 {{- define "essential-containers.args" -}}
 - --metrics-bind-address=:8080
 - --health-probe-bind-address=:8081
