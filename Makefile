@@ -34,7 +34,7 @@ help: ## List the targets
 ##@ Two commands that do all the set-up themselves (Linux, root, Go)
 
 demo: ## Show the main job on a real cluster; KUBECONFIG= and IMG= take your own
-# Only a KUBECONFIG on the command line counts: one from the environment may be anybody's production.
+# Only a KUBECONFIG on the command line counts: one from the environment may be a production cluster.
 ifeq ($(origin KUBECONFIG),command line)
 	$(call CLUSTER,demo) build
 	go run ./test/demo --kubeconfig=$(KUBECONFIG) --image=$(IMG) --helm=$(BIN)/helm --chart=$(CHART)

@@ -34,7 +34,7 @@ func TestCheck(t *testing.T) {
 		"expired": {
 			pair: cert().valid(from, now.Add(-time.Second)).build(t), dnsName: service,
 			want: `certificate expired at 2026-03-01T11:59:59Z`},
-		"times are told in UTC": {
+		"times are in UTC": {
 			pair: good, dnsName: service, now: until.Add(100 * time.Hour).In(time.FixedZone("east", 3600)),
 			want: `certificate expired at 2026-03-02T11:00:00Z`},
 		"another name": {

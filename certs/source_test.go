@@ -177,7 +177,7 @@ func TestSourceDemandsAClientCertificate(t *testing.T) {
 		{"the file has no certificate", []byte("none"), &ca, true},
 		{"a trusted certificate", ca.cert, &ca, false},
 		{"no certificate", ca.cert, nil, true},
-		{"a certificate of somebody else", ca.cert, &other, true},
+		{"the certificate of another CA", ca.cert, &other, true},
 		{"another CA is trusted by now", other.cert, &other, false},
 		{"and the first one is no more", other.cert, &ca, true},
 	} {

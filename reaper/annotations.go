@@ -11,9 +11,9 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// maxAnnotationSets and maxAnnotationSet (in bytes) bound what is remembered when
-// its pods are gone: names and policies are short, and as many as there are kinds
-// of workloads, not as there are pods.
+// maxAnnotationSets and maxAnnotationSet (in bytes) bound what remains in memory after
+// the pods are gone. Names and policies are short, and there are as many sets as kinds
+// of workloads, not as pods.
 const (
 	maxAnnotationSets = 1000
 	maxAnnotationSet  = 512
@@ -22,9 +22,9 @@ const (
 // readAnnotations are those of a tracked pod that the reaper reads.
 var readAnnotations = slices.Concat(essential.OwnAnnotations, essential.PolicyAnnotations, []string{corev1.MirrorPodAnnotationKey, helmHook})
 
-// annotationSets are the annotations that cached pods have in common. A map of
-// one entry takes more memory than all else that is kept of a waiting pod's
-// metadata, and most pods have the same. Its zero value is ready.
+// annotationSets shares equal annotations among cached pods. A map with one entry
+// takes more memory than the rest of a waiting pod's metadata, and most pods have the
+// same annotations. Its zero value is ready to use.
 type annotationSets struct {
 	mu    sync.Mutex
 	known map[string]map[string]string

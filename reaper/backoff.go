@@ -16,11 +16,11 @@ const (
 	backOffReset = 2 * maxBackOff
 )
 
-// backOffs delay the stop of pods whose owner replaces them (restartPolicy
-// Always): a main container with nothing to do would otherwise cause a new pod
-// every few seconds. The kubelet does the same for a container that it restarts.
-// The delay doubles with each replacement, and is forgotten after ten minutes
-// without a stop. Like the kubelet's, it lives in memory.
+// backOffs delays the stop of pods whose owner replaces them (restartPolicy Always).
+// Otherwise an essential container with nothing to do causes a new pod every few
+// seconds. The kubelet delays the restart of a container in the same way. The delay
+// doubles with each replacement and is reset after ten minutes without a stop. Like
+// the kubelet's, it is kept in memory.
 type backOffs struct {
 	mu     sync.Mutex
 	owners map[types.UID]backOff

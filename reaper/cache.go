@@ -32,7 +32,7 @@ func cacheOptions(optedIn labels.Selector) (cache.Options, error) {
 		return cache.Options{}, err
 	}
 	trimmer := &trimmer{}
-	shared := true // nobody changes a cached pod: acting makes an object of its own
+	shared := true // cached pods are read-only: apply writes an object of its own
 	return cache.Options{
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
@@ -51,17 +51,16 @@ type trimmer struct {
 	annotations annotationSets
 }
 
-// What the cache keeps of texts and lists whose length the API server does not bound.
+// Bounds on texts and lists in the cache whose length the API server does not bound.
 const (
-	// maxText is in bytes. No value that the reaper can read is longer, and what is
-	// shortened cannot be read.
+	// maxText is in bytes. No valid value is longer, and a shortened value is invalid.
 	maxText = 512
-	// maxOwner is for the four fields of an owner: a longer one does not exist.
+	// maxOwner is in bytes, for the four fields of an owner. No real owner has more.
 	maxOwner = 1024
-	// maxContainers is more than a node runs in one pod.
+	// maxContainers is more than a node can run in one pod.
 	maxContainers = 1000
-	// maxNames are the names that are kept of an untracked pod next to those in its
-	// label; no message lists more.
+	// maxNames is how many container names of an untracked pod are kept, in addition to
+	// those in its label. No message lists more.
 	maxNames = 20
 )
 
@@ -100,8 +99,8 @@ func (t *trimmer) pod(object any) (any, error) {
 	return trimmed, nil
 }
 
-// trimStatus keeps nothing of the containers as long as none of them has ended:
-// most pods are like that most of the time, and wait whatever else is in there.
+// trimStatus keeps no container statuses until a container has ended. Before that,
+// the decision is to wait whatever they contain, and most pods are in that state.
 func trimStatus(pod *corev1.Pod, trimmed *corev1.PodStatus) {
 	status := &pod.Status
 	waits := status.Phase == corev1.PodPending || status.Phase == corev1.PodRunning
@@ -125,8 +124,8 @@ func hasEnded(status corev1.ContainerStatus) bool {
 	return status.State.Terminated != nil || status.LastTerminationState.Terminated != nil
 }
 
-// trimContainers keeps the containers' own restart policies, and the label if it
-// was changed; of a pod that is not tracked, the label and names: it may be adopted.
+// trimContainers keeps the containers' own restart policies, and the label if it was
+// changed. For an untracked pod it keeps label and names: the reaper may adopt the pod.
 func trimContainers(pod, trimmed *corev1.Pod) {
 	tracked := essential.IsTracked(pod)
 	if !tracked || isRelabelled(pod) {
@@ -155,7 +154,7 @@ func trimNames(containers []corev1.Container, labelled []string) (kept []corev1.
 	return kept
 }
 
-// trimNamespace keeps the name: to be in the cache says the rest.
+// trimNamespace keeps the name. A namespace that is in the cache has opted in.
 func trimNamespace(object any) (any, error) {
 	namespace, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -182,8 +181,8 @@ func trimStatuses(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 	return trimmed
 }
 
-// running is the state of every container that runs: when it began is nothing to
-// the reaper.
+// running is the state of every running container. The reaper does not need its start
+// time.
 var running = &corev1.ContainerStateRunning{}
 
 func trimState(state corev1.ContainerState) (trimmed corev1.ContainerState) {

@@ -16,8 +16,8 @@ import (
 type Action int
 
 const (
-	// Leave means that there is nothing to do. If the decision has a time, look again then; else
-	// only a change of the pod can change it.
+	// Leave means that there is nothing to do. If the decision has a time, decide again
+	// then. Otherwise only a change of the pod changes the decision.
 	Leave Action = iota
 	// Adopt means that the pod missed admission: track it.
 	Adopt
@@ -38,8 +38,8 @@ func (a Action) String() string {
 // Decision is what the reaper has to do with a pod, and why.
 type Decision struct {
 	Action Action
-	// At is when a Leave could turn into something else although the pod does
-	// not change. Zero: never.
+	// At is when a Leave can become another action although the pod does not
+	// change. Zero means never.
 	At time.Time
 	// Phase is the outcome's, for Delay, Stop and Delete.
 	Phase corev1.PodPhase
@@ -56,23 +56,23 @@ type Decision struct {
 	Warning Warning
 }
 
-// lookAgain is the longest sleep until At. A timer goes on when the clock is set:
-// a pod that was put to sleep by a clock that was an hour wrong would otherwise
-// oversleep by that hour, and its Job with it.
+// lookAgain is the longest wait until At. Setting the clock does not change running
+// timers: without this limit, a pod that was requeued by a clock that was an hour
+// wrong would be stopped an hour late.
 const lookAgain = 5 * time.Minute
 
-// wait is for how long to sleep, at the most, before deciding again.
+// wait returns the time until the next decision, at most lookAgain.
 func (d Decision) wait(now time.Time) time.Duration { return min(d.At.Sub(now), lookAgain) }
 
-// Warning is something that is wrong with a pod. Its zero value is nothing.
+// Warning is a problem of a pod, for an event. Its zero value means no problem.
 type Warning struct {
 	Reason string // of the event
 	Note   string
 }
 
-// reportSlack is added to a pod's grace period before its stop is overdue: the
-// kubelet starts to stop some seconds late, grants two seconds to a container
-// whose hook used the period up, and reports the end after that.
+// reportSlack is added to a pod's grace period before its stop is overdue. The
+// kubelet starts the stop some seconds late, gives two more seconds to a container
+// whose preStop hook used up the grace period, and then reports the end.
 const reportSlack = 20 * time.Second
 
 // rules are the operator's settings for all pods.
@@ -81,9 +81,9 @@ type rules struct {
 	adopt    bool
 }
 
-// decide is the whole policy. It depends on its arguments alone: the pod, whether
-// its namespace opted in, the back-off of its owner, the operator's rules and the
-// time. Once an outcome is recorded, no later container status takes it back.
+// decide returns what to do with a pod. It is pure: the pod, whether its namespace
+// opted in, the back-off of its owner, the operator's rules and the time are all that
+// it depends on. A later container status never revokes a recorded outcome.
 func decide(pod *corev1.Pod, optedIn bool, backOff time.Duration, r rules, now time.Time) Decision {
 	switch {
 	case pod.DeletionTimestamp != nil, essential.IsMirror(pod):
@@ -108,8 +108,8 @@ func decide(pod *corev1.Pod, optedIn bool, backOff time.Duration, r rules, now t
 	return d
 }
 
-// isRelabelled reports whether the label of a tracked pod does not say what it said
-// when the pod was admitted. The cache keeps no label that does.
+// isRelabelled reports whether the label of a tracked pod differs from its label at
+// admission. The cache keeps the label only then.
 func isRelabelled(pod *corev1.Pod) bool {
 	label, ok := pod.Labels[api.Label]
 	return ok && strings.ReplaceAll(label, api.NameSeparator, api.TrackedSeparator) != pod.Annotations[api.TrackedAnnotation]
@@ -137,7 +137,7 @@ func decideTracked(pod *corev1.Pod, policies essential.Policies, delay time.Dura
 	stop, stopped := essential.StopOf(pod)
 	switch {
 	case pod.Status.Phase == corev1.PodFailed:
-		return Decision{} // kept: its logs explain the failure
+		return Decision{} // keep the pod: its logs explain the failure
 	case pod.Status.Phase == corev1.PodSucceeded:
 		return decideDeletion(pod, policies, now)
 	case stopped:

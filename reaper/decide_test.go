@@ -141,7 +141,7 @@ var decisions = map[string]struct {
 	"the back-off is over": {
 		pod: aPod().exited("main", 0, "Completed").due(succeeded, now.Add(-11*time.Second)), backOff: 10 * time.Second,
 		want: Decision{Action: Stop, Phase: succeeded, Because: recorded, Delay: 10 * time.Second}},
-	"whatever main does in the delay, the record stands": {
+	"whatever main does in the delay, the record remains": {
 		pod:  aPod().exited("main", 1, "Error").annotated(stopDelayKey, "30s").due(succeeded, now.Add(-31*time.Second)),
 		want: Decision{Action: Stop, Phase: succeeded, Because: recorded, Delay: 30 * time.Second}},
 	"a failure that was recorded remains one": {

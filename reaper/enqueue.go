@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// In a burst every pod is stopped before the first is deleted: somebody waits
-// for a stop, nobody for a deletion.
+// In a burst every pod is stopped before the first is deleted: a Job waits for the
+// stop, but nothing waits for the deletion.
 const (
 	stopPriority  = 10
 	otherPriority = 0
@@ -25,9 +25,9 @@ const (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// enqueuer handles events of pods: it puts a pod into the queue only if something
-// is to be done with it or told of it, at the time at which it is. Most events of
-// most pods end here.
+// enqueuer handles watch events of pods. It adds a pod to the queue only if there is
+// an action or a warning, and for the time at which it is due. Most watch events
+// cause neither.
 type enqueuer struct {
 	decider
 	notices *notices
@@ -40,13 +40,13 @@ func (e enqueuer) Create(ctx context.Context, ev event.TypedCreateEvent[*corev1.
 	e.enqueue(ctx, ev.Object, q)
 }
 
-// Update looks at the new pod alone: what was decided about the old one is done
-// or out of date.
+// Update looks at the new pod only: the decision for the old one has been carried out
+// or is out of date.
 func (e enqueuer) Update(ctx context.Context, ev event.TypedUpdateEvent[*corev1.Pod], q queue) {
 	e.enqueue(ctx, ev.ObjectNew, q)
 }
 
-// Delete matters only to a pod with a warning, which is over.
+// Delete requeues only a pod with a warning, so that the warning is forgotten.
 func (e enqueuer) Delete(_ context.Context, ev event.TypedDeleteEvent[*corev1.Pod], q queue) {
 	if key := client.ObjectKeyFromObject(ev.Object); e.notices.isWatched(key) {
 		add(q, key, otherPriority, 0)
@@ -77,8 +77,8 @@ func add(q queue, pod types.NamespacedName, priority int, after time.Duration) {
 		priorityqueue.AddOpts{Priority: &priority, After: after}, reconcile.Request{NamespacedName: pod})
 }
 
-// namespaces looks again at all labelled pods of a namespace that opts in, or
-// that no longer does.
+// namespaces returns a handler that decides again on all labelled pods of a namespace
+// when it opts in or out.
 func (e enqueuer) namespaces(reader client.Reader) handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	look := func(ctx context.Context, namespace string, q queue) {
 		var pods corev1.PodList

@@ -38,18 +38,18 @@ func TestEnqueue(t *testing.T) {
 		optedOut bool   // the namespace did not opt in
 		want     []added
 	}{
-		"a pod that is not due does not enter the queue":   {pod: aPod()},
-		"nor one that is not tracked":                      {pod: aPod().untracked().exited("main", 0, "Completed"), optedOut: true},
-		"a pod that ends by itself neither":                {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed")},
-		"a warning has time":                               {pod: aPod().annotated(completionKey, "Some"), want: []added{{Priority: otherPriority}}},
-		"so has an adoption":                               {pod: aPod().untracked(), rules: &adopting, want: []added{{Priority: otherPriority}}},
-		"a delay is put on record at once":                 {pod: aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s"), want: []added{{Priority: stopPriority}}},
-		"a retained pod enters it when it is over":         {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded).annotated(retentionKey, "2m"), want: []added{{Priority: otherPriority, After: 2 * time.Minute}}},
-		"but is looked at meanwhile: the clock may be set": {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded).annotated(retentionKey, "10m"), want: []added{{Priority: otherPriority, After: lookAgain}}},
-		"a warning does not wait for that":                 {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded).annotated(retentionKey, "10m").annotated(completionKey, "Some"), want: []added{{Priority: otherPriority}}},
-		"a stop goes before deletions":                     {pod: aPod().exited("main", 0, "Completed"), want: []added{{Priority: stopPriority}}},
-		"a deletion goes behind stops":                     {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded), want: []added{{Priority: otherPriority}}},
-		"a stopped pod enters it when its end is overdue":  {pod: aPod().exited("main", 0, "Completed").stopped(succeeded, now), want: []added{{Priority: otherPriority, After: 30*time.Second + reportSlack}}},
+		"a pod that is not due does not enter the queue":  {pod: aPod()},
+		"nor one that is not tracked":                     {pod: aPod().untracked().exited("main", 0, "Completed"), optedOut: true},
+		"a pod that ends by itself neither":               {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed")},
+		"a warning has time":                              {pod: aPod().annotated(completionKey, "Some"), want: []added{{Priority: otherPriority}}},
+		"so has an adoption":                              {pod: aPod().untracked(), rules: &adopting, want: []added{{Priority: otherPriority}}},
+		"a delay is put on record at once":                {pod: aPod().exited("main", 0, "Completed").annotated(stopDelayKey, "30s"), want: []added{{Priority: stopPriority}}},
+		"a retained pod enters it when it is over":        {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded).annotated(retentionKey, "2m"), want: []added{{Priority: otherPriority, After: 2 * time.Minute}}},
+		"but is looked at before: the clock may be set":   {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded).annotated(retentionKey, "10m"), want: []added{{Priority: otherPriority, After: lookAgain}}},
+		"a warning does not wait for that":                {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded).annotated(retentionKey, "10m").annotated(completionKey, "Some"), want: []added{{Priority: otherPriority}}},
+		"a stop goes before deletions":                    {pod: aPod().exited("main", 0, "Completed"), want: []added{{Priority: stopPriority}}},
+		"a deletion goes behind stops":                    {pod: aPod().exited("main", 0, "Completed").exited("proxy", 0, "Completed").phase(corev1.PodSucceeded), want: []added{{Priority: otherPriority}}},
+		"a stopped pod enters it when its end is overdue": {pod: aPod().exited("main", 0, "Completed").stopped(succeeded, now), want: []added{{Priority: otherPriority, After: 30*time.Second + reportSlack}}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			handler := enqueuer{decider: deciderAt(now, c.pod.with(c.rules), !c.optedOut), notices: newNotices()}
@@ -69,7 +69,7 @@ func TestEnqueue(t *testing.T) {
 }
 
 // Whatever may end a warning goes through the queue, which handles a pod once
-// at a time: nothing is told after it was taken back.
+// at a time: no warning follows its own end.
 func TestPodsWithAWarningAreLookedAtAgain(t *testing.T) {
 	bad, good := aPod().annotated(completionKey, "Some"), aPod()
 	e := enqueuer{decider: deciderAt(now, ordinary, true), notices: newNotices()}

@@ -38,7 +38,7 @@ func newMetrics(registerer prometheus.Registerer, notices *notices) *metrics {
 			Help: "Events that were not sent: the API server refused them or could not be reached for a minute, or too many waited.",
 		}),
 	}
-	// Series that are there before their first event.
+	// Every series exists from the start: a rate over a missing series is no data.
 	for _, phase := range []corev1.PodPhase{corev1.PodSucceeded, corev1.PodFailed} {
 		m.stopped.WithLabelValues(string(phase))
 	}

@@ -25,28 +25,28 @@ type Options struct {
 	LeaderElect             bool
 	LeaderElectionNamespace string
 	Workers                 int
-	// Defaults are the policies of pods that say nothing themselves.
+	// Defaults are the policies of pods without annotations of their own.
 	Defaults essential.Policies
-	// Adopt: labelled pods that missed admission are tracked by the reaper.
+	// Adopt makes the reaper track labelled pods that missed admission.
 	Adopt bool
-	// NamespaceSelector selects the namespaces that opted in; it has to say the
-	// same as the webhook's configuration. Empty: all.
+	// NamespaceSelector selects the namespaces that opted in. It must equal the
+	// namespaceSelector of the webhook's configuration. Empty selects all.
 	NamespaceSelector string
-	// Clock is what decisions go by and stops are dated with. It has no flag: nil
-	// is the machine's, and only a test that steps it has another.
+	// Clock is the time of decisions and records. It has no flag. Nil is the machine's
+	// clock; only tests set another one.
 	Clock clock.PassiveClock
 }
 
 // BindFlags adds the options' flags to fs and gives them their defaults.
 func (o *Options) BindFlags(fs *flag.FlagSet) {
-	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8080", "where /metrics is served over HTTP; 0 to switch it off")
-	fs.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 to switch them off")
-	fs.BoolVar(&o.LeaderElect, "leader-elect", true, "let one replica act at a time")
-	fs.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "where the Lease "+LeaseName+" is kept (default the pod's own namespace)")
-	fs.IntVar(&o.Workers, "workers", 16, "how many pods are handled at the same time")
+	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8080", "`address` on which /metrics is served, over HTTP; 0 disables it")
+	fs.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "`address` on which /healthz and /readyz are served, over HTTP; 0 disables them")
+	fs.BoolVar(&o.LeaderElect, "leader-elect", true, "leader election: only one replica acts at a time")
+	fs.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "`namespace` of the Lease "+LeaseName+" (default the pod's own)")
+	fs.IntVar(&o.Workers, "workers", 16, "`number` of pods that are reconciled at a time")
 	fs.BoolVar(&o.Adopt, "adopt", false,
 		"track labelled pods that missed admission, because they are older than the webhook or it could not be reached;\n"+
-			"without it, an event says that their label has no effect")
+			"without it, a Warning event reports that their label has no effect")
 	fs.StringVar(&o.NamespaceSelector, "namespace-selector", api.Label+"="+api.NamespaceEnabled,
 		"label `selector` of the namespaces that opted in; must say the same as the webhook's configuration; empty selects all")
 	config.RegisterFlags(fs) // --kubeconfig

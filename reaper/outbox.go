@@ -24,48 +24,47 @@ import (
 )
 
 const (
-	// maxEvents is how many events can wait: two for each of ten thousand pods
-	// that complete at once, some 30 MiB.
+	// maxEvents is how many events can wait: two for each of 10,000 pods that complete
+	// at once, some 30 MiB.
 	maxEvents = 20_000
-	// eventSenders is how many events are under way.
+	// eventSenders is how many events are sent at a time.
 	eventSenders = 2
-	// pause is how long no pod may have been worked on before an event is sent,
-	// unless that has waited for maxWait, or half the queue is full: somebody waits
-	// for a stop, and what an event costs the API server is about what a stop does.
+	// pause is how long the reaper must have been idle before it sends an event. An event
+	// that has waited for maxWait, or that finds the queue half full, is sent anyway. An
+	// event costs the API server about as much as a stop, and Jobs wait for stops.
 	pause   = 10 * time.Millisecond
 	maxWait = time.Minute
-	// lastMoment is how long a process that ends goes on sending: the pods'
-	// conditions say the same.
+	// lastMoment is how long the process sends the remaining events when it ends. Lost
+	// events can be read from the pods' annotations.
 	lastMoment = 3 * time.Second
 )
 
 // eventRetries outlast a restart of the API server. (A Cap would end them.)
 var eventRetries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Steps: 8} // the last after a minute
 
-// outbox is the recorder of events. client-go's sends every event at once, from a
-// goroutine of its own: in a burst, the pods that have yet to be stopped would wait
-// behind the events about those that are. Here they are sent when the pods' turn is
-// over.
+// outbox is the event recorder. client-go's recorder sends every event at once, from a
+// goroutine of its own: in a burst, pods would wait for their stop behind the events
+// about other pods. The outbox sends events when no pod is being reconciled.
 type outbox struct {
 	client   client.Client
 	instance string
 	queue    chan *letter
-	waiting  atomic.Int64              // events that are not settled: in the queue, under way, or failed and to be sent again
-	working  atomic.Int64              // pods that are worked on
-	worked   atomic.Pointer[time.Time] // when one last was; whole, so that a wall clock that is set does not matter
+	waiting  atomic.Int64              // events in the queue, being sent, or waiting for a retry
+	working  atomic.Int64              // pods that are being reconciled
+	worked   atomic.Pointer[time.Time] // when the last reconcile ended; with the monotonic clock
 	dropped  func()
 }
 
 var _ events.EventRecorder = (*outbox)(nil)
 
-// letter is an event on its way.
+// letter is an event in the outbox.
 type letter struct {
 	*eventsv1.Event
-	retries wait.Backoff // that are left
+	retries wait.Backoff // the remaining ones
 }
 
-// newOutbox returns one that keeps what it is given until it is opened. dropped is
-// called for every event that was not sent.
+// newOutbox returns an outbox that queues events until it is opened. It calls dropped
+// for every event that it does not send.
 func newOutbox(c client.Client, dropped func()) (*outbox, error) {
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -92,7 +91,7 @@ func (o *outbox) Eventf(regarding, related runtime.Object, eventType, reason, ac
 		o.dropped()
 		return
 	}
-	o.queue <- &letter{event, eventRetries} // has room for all that wait
+	o.queue <- &letter{event, eventRetries} // never blocks: it has room for maxEvents
 }
 
 func (o *outbox) event(regarding, related runtime.Object) (*eventsv1.Event, error) {
@@ -114,8 +113,8 @@ func (o *outbox) event(regarding, related runtime.Object) (*eventsv1.Event, erro
 	return event, err
 }
 
-// open sends events until it is closed: that returns when all are sent, or when
-// the last moment is over.
+// open sends events until closeBox is called. closeBox returns when all events are
+// sent, or after lastMoment.
 func (o *outbox) open(ctx context.Context) (closeBox func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	closing := make(chan struct{})
@@ -143,7 +142,7 @@ func (o *outbox) open(ctx context.Context) (closeBox func()) {
 	}
 }
 
-// during has events wait while next works.
+// during wraps a reconciler so that events wait while it runs.
 func (o *outbox) during(next reconcile.Reconciler) reconcile.Reconciler {
 	return reconcile.Func(func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 		o.working.Add(1)
@@ -187,8 +186,8 @@ func (o *outbox) empty(ctx context.Context) {
 	}
 }
 
-// send sends an event once. One that fails comes back into the queue later: what
-// fails for one namespace must not hold up the events of all others.
+// send sends an event once. A failed event returns to the queue later, so that a
+// failure in one namespace does not delay the events of other namespaces.
 func (o *outbox) send(ctx context.Context, l *letter) {
 	err := o.client.Create(ctx, l.Event)
 	switch {

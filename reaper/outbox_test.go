@@ -121,7 +121,7 @@ func TestEventsWaitForTheirTurn(t *testing.T) {
 		"when nothing is to be done":        {0, 0, 0},
 		"as long as pods are worked on":     {2 * time.Second, pause / 2, 2*time.Second + pause},
 		"however long the API server takes": {2 * time.Second, time.Second, 2*time.Second + pause},
-		"but not for ever":                  {time.Hour, pause / 2, maxWait},
+		"but not forever":                   {time.Hour, pause / 2, maxWait},
 		"nor for a pod that hangs":          {time.Hour, time.Hour, maxWait},
 		"a pod of its own is done first":    {pause / 2, pause / 2, pause/2 + pause},
 	} {
@@ -221,7 +221,7 @@ func TestEventsThatAreRefused(t *testing.T) {
 	}
 }
 
-// What the API server does not take for one namespace holds up no other.
+// What the API server refuses in one namespace delays no other.
 func TestEventsThatFailHoldUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMail(t)
@@ -247,7 +247,7 @@ func TestEventsThatFailHoldUpNoOther(t *testing.T) {
 func TestEventsBeyondTheQueueAreCounted(t *testing.T) {
 	m := newMail(t)
 	m.arrive = func(context.Context, *eventsv1.Event) error { return nil }
-	m.post(maxEvents + 3) // nobody sends
+	m.post(maxEvents + 3) // the outbox is closed
 	if m.dropped.Load() != 3 {
 		t.Errorf("%d events were dropped", m.dropped.Load())
 	}
@@ -283,7 +283,7 @@ func TestClosingSendsWhatIsLeft(t *testing.T) {
 		return ctx.Err()
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // the process has been told to end
+	cancel() // the process got SIGTERM
 	m.post(50)
 	m.open(ctx)()
 	if len(arrived) != 50 || m.dropped.Load() != 0 {

@@ -26,7 +26,7 @@ type life struct {
 	now        time.Time
 	skew       time.Duration // of the reaper's clock
 
-	everCompleted map[string]bool // exit code 0 by itself, or not to be told from that
+	everCompleted map[string]bool // exit code 0 by itself, or the same in the pod's status
 	failedForGood map[string]bool
 	due           Decision // the first decision that acted
 	gone          bool     // deleted
@@ -171,7 +171,7 @@ func (l *life) finished(phase corev1.PodPhase, policies essential.Policies) bool
 	}
 }
 
-// clock is the reaper's, which may be set anew at any moment.
+// clock is the reaper's, which may be set at any moment.
 func (l *life) clock() time.Time { return l.now.Add(l.skew) }
 
 // act does to the pod what the reaper's patch does.

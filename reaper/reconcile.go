@@ -15,7 +15,7 @@ import (
 	"github.com/essential-containers/essential-containers/internal/essential"
 )
 
-// decider calls [decide] with what that needs to know next to the pod.
+// decider calls [decide] with its other arguments.
 type decider struct {
 	rules
 	clock    clock.PassiveClock
@@ -51,8 +51,8 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	err := apply(ctx, r.client, &pod, decision, now)
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
-		// The pod is gone, or is newer than the cache: its next event comes.
-		log.FromContext(ctx).V(1).Info("Pod changed meanwhile", "action", decision.Action.String(), "cause", err.Error())
+		// The pod is gone, or the cache is older than the pod: another watch event follows.
+		log.FromContext(ctx).V(1).Info("Pod changed while it was reconciled", "action", decision.Action.String(), "cause", err.Error())
 		return reconcile.Result{}, nil
 	case err != nil:
 		r.report.failed(ctx, &pod, decision, err)

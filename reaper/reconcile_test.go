@@ -92,7 +92,7 @@ func (s *fixture) reconcile(t *testing.T) (reconcile.Result, error) {
 	return s.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(aPod())})
 }
 
-// nextEvent is empty if nothing more was told.
+// nextEvent is empty if there is no further event.
 func (s *fixture) nextEvent() string {
 	select {
 	case event := <-s.events.Events:
@@ -313,9 +313,9 @@ func TestRefusedWrites(t *testing.T) {
 		refusal error
 		failed  float64
 	}{
-		"a pod that is gone is done":               {refusal: apierrors.NewNotFound(pods, "x")},
-		"a pod that has changed is looked at anew": {refusal: apierrors.NewConflict(pods, "x", errors.New("changed"))},
-		"anything else is tried again":             {refusal: errRefused, failed: 1},
+		"a pod that is gone is done":                {refusal: apierrors.NewNotFound(pods, "x")},
+		"a pod that has changed is looked at again": {refusal: apierrors.NewConflict(pods, "x", errors.New("changed"))},
+		"anything else is tried again":              {refusal: errRefused, failed: 1},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			s := newFixture(t, ordinary, aPod().exited("main", 0, "Completed").Pod)
@@ -347,11 +347,11 @@ func TestARefusedStopIsToldOnce(t *testing.T) {
 		t.Errorf("got event %q", event)
 	}
 	if event := s.nextEvent(); event != "" {
-		t.Errorf("told again: %s", event)
+		t.Errorf("emitted again: %s", event)
 	}
 }
 
-// Each action is counted and told when it was carried out, and counted as
+// Each action is counted and reported when it was carried out, and counted as
 // failed, under its name, when it was refused.
 func TestActionsAreCountedAndTold(t *testing.T) {
 	stopped := func(phase string) func(*metrics) prometheus.Counter {
@@ -474,17 +474,17 @@ func TestEventsOfOneOwnerAreBounded(t *testing.T) {
 	other := aPod().controlledBy(metav1.OwnerReference{Kind: "Job", Name: "other", UID: "another"})
 	s.report.emit(other.Pod, corev1.EventTypeNormal, "R", "A", "note")
 	if count("Job") != before+1 {
-		t.Error("another owner is not told")
+		t.Error("another owner gets no event")
 	}
 }
 
-func TestAWarningIsToldOnceForAsLongAsItsCauseLasts(t *testing.T) {
+func TestAWarningIsEmittedOnceForAsLongAsItsCauseLasts(t *testing.T) {
 	bad := func() podBuilder { return aPod().annotated(completionKey, "Some") }
 	s := newFixture(t, ordinary)
 	for _, step := range []struct {
 		sentence string
 		pod      *corev1.Pod
-		told     int
+		events   int
 	}{
 		{"it is bad", bad().Pod, 1},
 		{"it still is", bad().Pod, 0},
@@ -499,8 +499,8 @@ func TestAWarningIsToldOnceForAsLongAsItsCauseLasts(t *testing.T) {
 		if _, err := s.reconcile(t); err != nil {
 			t.Fatal(err)
 		}
-		if got := len(s.events.Events); got != step.told {
-			t.Errorf("%s: told %d times, want %d", step.sentence, got, step.told)
+		if got := len(s.events.Events); got != step.events {
+			t.Errorf("%s: %d events, want %d", step.sentence, got, step.events)
 		}
 		for len(s.events.Events) > 0 {
 			if event := <-s.events.Events; !strings.HasPrefix(event, "Warning InvalidPolicy ") {

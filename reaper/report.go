@@ -85,9 +85,8 @@ func newReporter(events events.EventRecorder, metrics *metrics, notices *notices
 	return &reporter{events: events, metrics: metrics, notices: notices, owners: lru.New(maxOwners)}
 }
 
-// What one owner can have in events: so many at once, and then one every ten
-// seconds. Its pods have their own all the same. An owner that is
-// no longer remembered has the whole burst again.
+// Limits of the events about one owner: a burst, then one every ten seconds. The events
+// about its pods are not limited. Owners beyond maxOwners start with a new burst.
 const (
 	ownerEvents     = 25
 	ownerEventEvery = 10 * time.Second
@@ -156,8 +155,8 @@ func (r *reporter) emit(pod *corev1.Pod, eventType, reason, action, note string)
 	}
 }
 
-// failed counts a decision that could not be carried out, and warns if the API
-// server refuses a stop: the user can do something about that.
+// failed counts a write that failed. It warns if the API server refuses a stop: the
+// user can do something about that.
 func (r *reporter) failed(ctx context.Context, pod *corev1.Pod, d Decision, err error) {
 	r.metrics.failed.WithLabelValues(d.Action.String()).Inc()
 	if d.Action == Stop && apierrors.IsForbidden(err) {

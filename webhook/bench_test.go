@@ -17,7 +17,7 @@ import (
 )
 
 // BenchmarkAdmit measures one review: the handler alone, with a Job's pod and, in
-// both modes, with pods of so many sidecars; and over HTTPS beside a handler that
+// both modes, with pods of so many sidecars; and over HTTPS, compared with a handler that
 // only reads the body and answers.
 func BenchmarkAdmit(b *testing.B) {
 	body := jobPod(b)

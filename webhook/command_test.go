@@ -27,7 +27,7 @@ func TestCommand(t *testing.T) {
 		"a value of the wrong type": {args: []string{"--shutdown-delay=5"}, fails: `invalid argument "5" for "--shutdown-delay"`},
 		"a value that is not valid": {args: []string{"--cert-dir="}, fails: "invalid --cert-dir"},
 		"a wrong log level":         {args: []string{"--zap-log-level=loud"}, fails: "zap-log-level"},
-		"serving until told to end": {args: []string{
+		"serving until SIGTERM": {args: []string{
 			"--bind-address=" + free, "--metrics-bind-address=" + free, "--health-probe-bind-address=" + free,
 			"--cert-dir=" + t.TempDir(), "--shutdown-delay=0s"}},
 	} {

@@ -80,7 +80,7 @@ var endpoints = map[string]*endpoint{
 // NewHandlers returns the handlers of [PodsPath], [StatusesPath] and [WorkloadsPath], which
 // answer AdmissionReview v1 requests. A request that is no review of what the
 // path is for gets an HTTP error with one line of text: unlike an admission
-// answer, that cannot be taken for a decision about an object.
+// answer, it cannot be mistaken for a decision about an object.
 //
 // Pods that say nothing themselves have the policies defaults.
 //
@@ -158,8 +158,8 @@ func (e *endpoint) result(answer *admission.Answer) admission.Result {
 	return e.asItIs
 }
 
-// log tells a denial, and at verbosity 1 every decision. Nobody has validated
-// the names yet either.
+// log writes a line about a denial, and at verbosity 1 about every decision. The
+// names have not been validated yet, so it shortens them.
 func log(r *http.Request, request *request, result admission.Result, answer *admission.Answer) {
 	logger := logr.FromContextOrDiscard(r.Context())
 	if result != denied {

@@ -55,7 +55,7 @@ type Options struct {
 // default.
 func (o *Options) BindFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.BindAddress, bindAddressFlag, ":9443",
-		"`address` on which the API server is answered, over HTTPS")
+		"`address` on which admission is served, over HTTPS")
 	flags.StringVar(&o.MetricsBindAddress, metricsBindAddressFlag, ":8080",
 		"`address` on which /metrics is served, over HTTP; 0 disables it")
 	flags.StringVar(&o.HealthProbeBindAddress, healthProbeBindAddressFlag, ":8081",
@@ -63,13 +63,13 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.CertDir, "cert-dir", "/tls",
 		"`directory` that holds the serving certificate, tls.crt and tls.key; read again when they change")
 	flags.StringVar(&o.DNSName, "dns-name", "",
-		"`name` by which the API server calls the webhook, SERVICE.NAMESPACE.svc: not ready unless the\n"+
-			"certificate covers it; empty: not checked")
+		"DNS `name` of the webhook's Service, SERVICE.NAMESPACE.svc: the webhook is not ready unless the\n"+
+			"certificate covers it; empty disables the check")
 	flags.StringVar(&o.ClientCAFile, "client-ca-file", "",
-		"`file` of PEM certificates: only a client whose certificate one of them has signed is answered,\n"+
-			"which API servers have to be configured for; read again at each connection; empty: every client is")
+		"`file` of PEM certificates of the CAs that sign the API servers' client certificates, read at each connection:\n"+
+			"other clients are rejected; empty accepts every client")
 	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay", 5*time.Second,
-		"`time` to go on serving after SIGTERM, no longer ready, so that endpoints can be withdrawn")
+		"`time` to keep serving after SIGTERM, while not ready, so that endpoints can be withdrawn")
 	o.Defaults.BindFlags(flags, api.CompletionAnnotation, api.OnFailureAnnotation, api.StopDelayAnnotation, api.ModeAnnotation)
 }
 

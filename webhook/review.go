@@ -159,7 +159,7 @@ func rawContainers(body []byte) ([]json.RawMessage, error) {
 func encode(answer *admission.Answer, uid types.UID) ([]byte, error) {
 	response := &admissionv1.AdmissionResponse{UID: uid, Allowed: len(answer.Denial) == 0, Warnings: answer.Warnings}
 	if !response.Allowed {
-		// No Details: beside them, kubectl drops the message and with it the
+		// No Details: if there are any, kubectl drops the message and with it the
 		// name of the webhook that rejected the object.
 		response.Result = &metav1.Status{
 			Status:  metav1.StatusFailure,

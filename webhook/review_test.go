@@ -14,7 +14,7 @@ import (
 	"github.com/essential-containers/essential-containers/test/manifest"
 )
 
-// secret stands in every bad body, and must not stand in a log or an answer.
+// secret is in every bad body, and must not be in a log or an answer.
 const secret = "s3cr3t"
 
 // A refusal is checked on the path of pods, on that of workloads, or on both.
@@ -110,7 +110,7 @@ func TestHandlerRefusesWhatIsNoReviewOfItsPathsObjects(t *testing.T) {
 				status: 413, text: tooMany},
 			"10 MiB of junk": {
 				body: strings.Repeat(secret+"####", 1<<20), status: 413, text: "the body must not exceed "},
-			"more elements than memory is set aside for": {
+			"more elements than memory is reserved for": {
 				body:   strings.Replace(with("object", "@"), `"@"`, `{"spec":{"containers":[{}`+strings.Repeat(",{}", maxElements)+`]}}`, 1),
 				status: 413, text: tooMany},
 			"another content type": {

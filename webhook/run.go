@@ -20,7 +20,7 @@ import (
 const drainTimeout = 10 * time.Second
 
 // Run serves admission, health and metrics until ctx is done: then it is no
-// longer ready at once, goes on serving for opts.ShutdownDelay, each connection
+// longer ready at once, keeps serving for opts.ShutdownDelay, each connection
 // once more, finishes the requests under way and returns nil. It returns an error for options that are
 // not valid, an address that cannot be bound, and a server that fails.
 //

@@ -33,7 +33,7 @@ func TestRunServesAdmissionHealthAndMetrics(t *testing.T) {
 	}
 	status, metrics := fetch(t, "http://"+w.listeners.metrics.Addr().String()+"/metrics")
 	for _, want := range []string{
-		`essential_containers_admission_requests_total{resource="pods",result="fallback"} 1`, // the operator's default, and the pod would be restarted for ever
+		`essential_containers_admission_requests_total{resource="pods",result="fallback"} 1`, // the operator's default, and the pod would be restarted forever
 		`essential_containers_admission_duration_seconds_count{resource="pods"} 1`,
 		`essential_containers_admission_requests_total{resource="workloads",result="allowed"} 1`,
 		`essential_containers_admission_duration_seconds_count{resource="workloads"} 1`,

@@ -58,7 +58,7 @@ func startWebhook(t *testing.T, certDir string) *runningWebhook {
 	return w
 }
 
-// end tells the webhook to end and returns what serve returns, the first time.
+// end shuts the webhook down and returns what serve returns, the first time.
 func (w *runningWebhook) end() error {
 	w.cancel()
 	w.endDelay()
@@ -124,7 +124,7 @@ func (w *runningWebhook) admit(ctx context.Context, path string, review io.Reade
 	}
 	request.ContentLength = int64(length)
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Expect", "100-continue") // tells when the handler reads
+	request.Header.Set("Expect", "100-continue") // shows when the handler reads
 	response, err := client.Do(request)
 	if err != nil {
 		return "", a, err

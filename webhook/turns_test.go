@@ -76,7 +76,7 @@ func TestASlowSenderGivesWay(t *testing.T) {
 
 	send, status := slowly()
 	send(text[:100])
-	time.Sleep(10 * server.turns.slow) // nobody waits: it has time
+	time.Sleep(10 * server.turns.slow) // no other sender waits, so it has time
 	send(text[100:])
 	if got := <-status; got != http.StatusOK {
 		t.Errorf("the slow sender got %d", got)

@@ -82,8 +82,9 @@ func get(ctx context.Context, reader client.Reader, key types.NamespacedName) (S
 }
 
 // newestRequest returns the Certificate's request of the highest revision, or
-// nil. Its owner tells whose it is, as for cert-manager itself: the annotation
-// with the name would also match what a deleted namesake has left.
+// nil. The request's owner identifies its Certificate, as for cert-manager itself: the
+// annotation with the name would also match the request of a deleted Certificate of
+// the same name.
 func newestRequest(ctx context.Context, reader client.Reader, cert *cmapi.Certificate) (*cmapi.CertificateRequest, error) {
 	var requests cmapi.CertificateRequestList
 	if err := reader.List(ctx, &requests, client.InNamespace(cert.Namespace)); err != nil {

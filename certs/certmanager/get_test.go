@@ -48,7 +48,7 @@ func clusterIssuer(conditions ...cmapi.IssuerCondition) *cmapi.ClusterIssuer {
 		Status: cmapi.IssuerStatus{Conditions: conditions}}
 }
 
-// inBubble runs the test with a clock of its own, which stands in the year 2000:
+// inBubble runs the test with a clock of its own, which starts in the year 2000:
 // what the builders made at now is still to come, so that nothing has waited.
 func inBubble(t *testing.T, name string, test func(*testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })

@@ -47,7 +47,7 @@ type issuance struct {
 	now     time.Time
 }
 
-// obstacle tells what keeps the attempt from its end: the deepest cause known.
+// obstacle returns what blocks the attempt: the deepest cause known.
 func (i issuance) obstacle() string {
 	if verdict := i.verdict(); verdict != "" {
 		return verdict + i.nextTry()
@@ -61,7 +61,7 @@ func (i issuance) obstacle() string {
 	return i.unrequested()
 }
 
-// verdict tells how the attempt failed, or "".
+// verdict returns how the attempt failed, or "".
 func (i issuance) verdict() string {
 	about := func(conditionType cmapi.CertificateRequestConditionType) string {
 		if c := apiutil.GetCertificateRequestCondition(i.request, conditionType); c != nil {
@@ -86,7 +86,7 @@ func (i issuance) verdict() string {
 	return ""
 }
 
-// nextTry tells when cert-manager will try again after a failure.
+// nextTry returns when cert-manager will try again after a failure.
 func (i issuance) nextTry() string {
 	if i.cert.Status.LastFailureTime == nil || issuing(i.cert) {
 		return "" // cert-manager has not taken note of the failure yet
@@ -118,7 +118,7 @@ func (i issuance) issuerProblem() string {
 	return ""
 }
 
-// pending tells what a request that is neither signed nor refused waits for.
+// pending returns what a request that is neither signed nor refused waits for.
 func (i issuance) pending() string {
 	ready := apiutil.GetCertificateRequestCondition(i.request, cmapi.CertificateRequestConditionReady)
 	switch {
@@ -132,7 +132,7 @@ func (i issuance) pending() string {
 	return i.requestName() + " is pending" + because(ready.Message)
 }
 
-// unrequested tells why there is no request yet.
+// unrequested returns why there is no request yet.
 func (i issuance) unrequested() string {
 	ready := apiutil.GetCertificateCondition(i.cert, cmapi.CertificateConditionReady)
 	started := apiutil.GetCertificateCondition(i.cert, cmapi.CertificateConditionIssuing)
@@ -149,7 +149,7 @@ func (i issuance) unrequested() string {
 	return "issuance has not begun" + because(ready.Message) + i.waiting(ready.LastTransitionTime)
 }
 
-// waiting tells how long something is going on: "" below 5 seconds, and then
+// waiting returns how long something has lasted: "" below 5 seconds, and then
 // the longest of 5 s, 10 s, 20 s, ... that has passed.
 func (i issuance) waiting(since *metav1.Time) string {
 	step := 5 * time.Second

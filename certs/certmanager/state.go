@@ -1,4 +1,4 @@
-// Package certmanager tells people the state of a Certificate of cert-manager:
+// Package certmanager describes the state of a Certificate of cert-manager:
 // ready or not, until when, and in one sentence what blocks it.
 package certmanager
 
@@ -31,7 +31,7 @@ type Issuer struct {
 	Conditions []cmapi.IssuerCondition
 }
 
-// Describe tells the state of the Certificate at the time now from its own
+// Describe returns the state of the Certificate at the time now from its own
 // status, its newest CertificateRequest (nil: it has none) and its issuer (nil:
 // not known, as for issuers that are not cert-manager's own).
 func Describe(cert *cmapi.Certificate, request *cmapi.CertificateRequest, issuer *Issuer, now time.Time) State {
@@ -65,7 +65,7 @@ func issuing(cert *cmapi.Certificate) bool {
 	return apiutil.CertificateHasCondition(cert, condition)
 }
 
-// renewal tells when a valid certificate is renewed, or how far that has come.
+// renewal returns when a valid certificate is renewed, or how far that has come.
 func renewal(cert *cmapi.Certificate, obstacle string, now time.Time) string {
 	at := cert.Status.RenewalTime
 	switch {

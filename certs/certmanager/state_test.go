@@ -63,10 +63,10 @@ func TestDescribe(t *testing.T) {
 			issuer: &Issuer{Missing: true},
 			want:   `expired at 2026-03-01T11:00:00Z: issuer "ca" not found`},
 
-		"nobody has looked at it": {
+		"cert-manager has not looked at it": {
 			cert: cert(),
 			want: "cert-manager has not looked at it yet"},
-		"nobody has looked at it for long": {
+		"cert-manager has not looked at it for long": {
 			cert: cert().created(-3 * time.Minute),
 			want: "cert-manager has not looked at it yet, for more than 2m40s"},
 		"issuance has not begun": {
@@ -91,7 +91,7 @@ func TestDescribe(t *testing.T) {
 		"the issuer is not ready without a message": {
 			cert: issuing(), issuer: &Issuer{Conditions: issuerConditions(false, "")},
 			want: `issuer "ca" is not ready`},
-		"nobody has looked at the issuer": {
+		"cert-manager has not looked at the issuer": {
 			cert: issuing(), issuer: &Issuer{},
 			want: `issuer "ca" is not ready: cert-manager has not looked at it yet`},
 

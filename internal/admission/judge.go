@@ -43,7 +43,7 @@ func judge(path *field.Path, p *Object, defaults essential.Policies) (essentials
 }
 
 // neverComplete returns an error for each essential container whose completion
-// cannot happen, or cannot be told from the kubelet's own restarts.
+// cannot happen, or looks like a restart by the kubelet.
 func neverComplete(label *field.Path, p *Object, essentials []string) (errs field.ErrorList) {
 	for i := range p.Spec.Containers {
 		c := &p.Spec.Containers[i]

@@ -20,7 +20,7 @@ const (
 )
 
 // What is said about pods is judged alike in a pod and in the template of every
-// workload; the paths, which begin with metadata in a pod, say where it stands.
+// workload; the paths, which begin with metadata in a pod, say where it is.
 func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 	const label = "metadata.labels[essential-containers]: "
 	at := func(name string) string { return "metadata.annotations[essential-containers/" + name + "]: " }
@@ -111,14 +111,14 @@ func TestPodsAndTemplatesAreJudgedAlike(t *testing.T) {
 		"a name twice": {
 			pod: manifest.Pod("main", "proxy").Label("main_main"), deny: []string{label + `Invalid value: "main_main": container "main" is named twice`}},
 
-		"a mistyped retention":          {annotations: map[string]string{"retantion": "10m"}, warn: []string{suggests("retantion", "retention")}},
-		"a mistyped stop-delay":         {annotations: map[string]string{"stopdelay": "10m"}, warn: []string{suggests("stopdelay", "stop-delay")}},
-		"a key with a capital":          {annotations: map[string]string{"Completion": "all"}, warn: []string{suggests("Completion", "completion")}},
-		"a key like none":               {annotations: map[string]string{"x": ""}, warn: []string{unknown("x")}},
-		"a key with nothing":            {annotations: map[string]string{"": ""}, warn: []string{unknown("")}},
-		"every unknown key, in order":   {annotations: map[string]string{"y": "", "x": ""}, warn: []string{unknown("x"), unknown("y")}},
-		"a right key beside an unknown": {annotations: map[string]string{"retention": "10m", "x": ""}, warn: []string{unknown("x")}},
-		"an unknown key beside an error": {annotations: map[string]string{"retantion": "10m", "completion": "all"},
+		"a mistyped retention":           {annotations: map[string]string{"retantion": "10m"}, warn: []string{suggests("retantion", "retention")}},
+		"a mistyped stop-delay":          {annotations: map[string]string{"stopdelay": "10m"}, warn: []string{suggests("stopdelay", "stop-delay")}},
+		"a key with a capital":           {annotations: map[string]string{"Completion": "all"}, warn: []string{suggests("Completion", "completion")}},
+		"a key like none":                {annotations: map[string]string{"x": ""}, warn: []string{unknown("x")}},
+		"a key with nothing":             {annotations: map[string]string{"": ""}, warn: []string{unknown("")}},
+		"every unknown key, in order":    {annotations: map[string]string{"y": "", "x": ""}, warn: []string{unknown("x"), unknown("y")}},
+		"a right key and an unknown one": {annotations: map[string]string{"retention": "10m", "x": ""}, warn: []string{unknown("x")}},
+		"an unknown key and an error": {annotations: map[string]string{"retantion": "10m", "completion": "all"},
 			deny: []string{invalid("completion", "all", mustCompletion)}, warn: []string{suggests("retantion", "retention")}},
 		"keys of others": {pod: manifest.Pod("main", "proxy").Label("main").Annotations(map[string]string{
 			"retantion": "x", "example.com/retantion": "x", "essential-containers.example.com/retantion": "x", "essential-containersretantion": "x"})},

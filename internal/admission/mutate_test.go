@@ -127,7 +127,7 @@ func TestMutate(t *testing.T) {
 			pod:  manifest.Pod("main", "proxy").Label("main").Annotate(api.StopDelayAnnotation, "10"),
 			deny: []string{`metadata.annotations[essential-containers/stop-delay]: Invalid value: "10": must be a duration such as 90s, 1h30m or 2d`},
 		},
-		"a mistyped annotation is tracked with a warning, beside that of the only container": {
+		"a mistyped annotation is tracked with a warning, in addition to that of the only container": {
 			pod: manifest.Pod("main").Label("main").Annotate("essential-containers/retantion", "1h"),
 			want: Answer{Result: Tracked,
 				Patch: []jsonpatch.Operation{{Operation: "add", Path: trackedPath, Value: "main"}},

@@ -25,7 +25,7 @@ func nativeByDefault() essential.Policies {
 }
 
 // What keeps a pod from being native is the same for the user who asks for that,
-// who is told with a denial, and for the operator who prefers it, whose pods then
+// who gets a denial, and for the operator who prefers it, whose pods then
 // stay as they are, with a warning; in a pod and in a template alike.
 func TestObstacles(t *testing.T) {
 	const (
@@ -142,7 +142,7 @@ func TestAPodKeepsItsModeWhateverTheDefault(t *testing.T) {
 	}
 }
 
-// There is nothing to say about a pod that nobody has to be ended in.
+// There is no warning about a pod without sidecars.
 func TestNoWarningWithoutSidecars(t *testing.T) {
 	for name, pod := range map[string]*manifest.PodBuilder{
 		"all are essential": manifest.Pod("main", "b").Label("main_b"),

@@ -93,7 +93,7 @@ func TestTheVerdictIsTheOracles(t *testing.T) {
 }
 
 // The kubelet's view of the containers may change while it repeats its write:
-// what is stored stands.
+// the stored phase remains.
 func TestWhatIsStoredStandsWhateverTheContainersSay(t *testing.T) {
 	oracle.Check(t, func(t *rapid.T) {
 		f := oracle.Draw(t)

@@ -20,7 +20,7 @@ func rule(action, operator string, codes ...int) []any {
 	return []any{map[string]any{"action": action, "exitCodes": map[string]any{"operator": operator, "values": codes}}}
 }
 
-// A container whose completion cannot happen, or cannot be told from a restart by
+// A container whose completion cannot happen, or looks like a restart by
 // the kubelet, is denied alike in pods and in every workload.
 func TestContainersThatNeverComplete(t *testing.T) {
 	probe := map[string]any{"exec": map[string]any{"command": []string{"true"}}}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// freeAddress is one at which nobody listened a moment ago.
+// freeAddress is an address that was free a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -6,14 +6,14 @@ import (
 	"github.com/essential-containers/essential-containers/api"
 )
 
-// policyUsages tell operators what a default decides.
+// policyUsages are the help texts of the flags.
 var policyUsages = map[string]string{
 	api.CompletionAnnotation: "which completions of several essential containers end a pod, `Any|All`",
-	api.OnFailureAnnotation:  "what the failure of one that is not restarted does, `Stop|Ignore`: Stop ends the pod with the phase Failed",
+	api.OnFailureAnnotation:  "what the reaper does when an essential container fails and is not restarted, `Stop|Ignore`: Stop ends the pod with the phase Failed",
 	api.StopDelayAnnotation:  "`time` between completion and stop, for sidecars to flush",
 	api.RetentionAnnotation:  "`time` between the pod's end and its deletion, to read logs, or Forever",
-	api.ModeAnnotation: "who ends the containers beside the essential ones, `Reap|Native`: the reaper; or the kubelet, for which they\n" +
-		"become native sidecars, except in pods that would no longer mean the same",
+	api.ModeAnnotation: "what ends the other containers, `Reap|Native`: the reaper or the kubelet. Native makes them native sidecars, except in\n" +
+		"pods that would no longer mean the same",
 }
 
 // BindFlags sets the policies to their defaults and adds to fs a flag

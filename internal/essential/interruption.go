@@ -13,7 +13,7 @@ const DeadlineExceeded = "DeadlineExceeded"
 // interruption returns when something outside the pod's containers began to end
 // it: the earliest of its deletion, a disruption and its own deadline. That may
 // be in the future. It returns nil if there is no such thing, and the zero time if
-// the begin is unknown and so may precede the end of every container.
+// the start is unknown and so may precede the end of every container.
 //
 // All of these times are whole seconds, rounded down, as are the containers'
 // ends. So a container that ended in an earlier second ended before.

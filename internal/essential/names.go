@@ -12,8 +12,8 @@ import (
 	"github.com/essential-containers/essential-containers/api"
 )
 
-// Mutating admission sees pods that nobody has validated yet. These bound what
-// one pod can cost, however many containers it has and whatever their names.
+// Mutating admission sees pods before the API server validates them. These limits
+// bound the cost of one pod, whatever its containers and their names.
 const (
 	maxListed   = 20   // container names in a message
 	maxShown    = 100  // characters of each
@@ -58,8 +58,8 @@ func ParseLabel(path *field.Path, value string, containers ContainerNames) (name
 	return names, errs
 }
 
-// LabelPath is where [api.Label] stands in an object whose metadata is at
-// parent (nil for a pod itself).
+// LabelPath is the path of [api.Label] in an object whose metadata is at parent (nil
+// for a pod itself).
 func LabelPath(parent *field.Path) *field.Path {
 	return parent.Child("metadata", "labels").Key(api.Label)
 }

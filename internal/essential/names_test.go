@@ -38,12 +38,12 @@ func TestParseLabel(t *testing.T) {
 			`Invalid value: "main__proxy": empty name at position 2: names are joined by a single "_"`}},
 		"a name twice": {value: "main_proxy_main", errs: []string{
 			`Invalid value: "main_proxy_main": container "main" is named twice`}},
-		"an unknown name twice is told once as unknown": {value: "x_x", errs: []string{
+		"an unknown name twice is reported once as unknown": {value: "x_x", errs: []string{
 			`Invalid value: "x": no such container; the pod has "main", "proxy"`,
 			`Invalid value: "x_x": container "x" is named twice`}},
 		"an init container": {value: "setup", errs: []string{
 			`Invalid value: "setup": is an init container; only a regular container can be essential; the pod has "main", "proxy"`}},
-		"an init container beside a right name": {value: "main_mesh", errs: []string{
+		"an init container and a right name": {value: "main_mesh", errs: []string{
 			`Invalid value: "mesh": is an init container; only a regular container can be essential; the pod has "main", "proxy"`}},
 		"a typing error": {value: "mian", errs: []string{
 			`Invalid value: "mian": no such container; the pod has "main", "proxy"; did you mean "main"?`}},
@@ -170,7 +170,7 @@ func numbered(n int) []string {
 	return names
 }
 
-// Anybody who may create pods can send one like this, before it is validated.
+// Every user who may create pods can send one like this, before it is validated.
 func TestParseLabelIsBoundedForAnyPod(t *testing.T) {
 	containers := ContainerNames{Regular: make([]string, 5000)}
 	for i := range containers.Regular {

@@ -210,8 +210,8 @@ func TestAnEndFromOutside(t *testing.T) {
 	}
 }
 
-// A record stands, whatever happens to the containers and to the pod afterwards,
-// unless nobody can know whether what it records came first.
+// A record is final, whatever happens to the containers and to the pod afterwards,
+// unless the order of events is unknown.
 func TestARecordDecides(t *testing.T) {
 	const because = "What was recorded"
 	succeeded, failed := Outcome{Phase: corev1.PodSucceeded, Because: because}, Outcome{Phase: corev1.PodFailed, Because: because}

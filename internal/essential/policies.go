@@ -205,11 +205,11 @@ func policyLike(key string) string {
 	return closest(strings.TrimPrefix(key, api.AnnotationPrefix), names)
 }
 
-// AnnotationPath is where an annotation stands in an object whose metadata is at
+// AnnotationPath is the path of an annotation in an object whose metadata is at
 // parent (nil for a pod itself).
 func AnnotationPath(parent *field.Path, key string) *field.Path {
 	return parent.Child("metadata", "annotations").Key(key)
 }
 
-// shown bounds what a message repeats of a text that nobody has validated.
+// shown shortens a text that has not been validated, for a message.
 func shown(text string) string { return Shorten(text, maxShown) }

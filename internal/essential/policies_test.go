@@ -26,7 +26,7 @@ func TestOverride(t *testing.T) {
 		errs        []string
 	}{
 		"no annotations":                {want: operator},
-		"annotations of somebody else":  {annotations: map[string]string{"example.com/completion": "Any"}, want: operator},
+		"annotations of other projects": {annotations: map[string]string{"example.com/completion": "Any"}, want: operator},
 		"completion Any":                {annotations: map[string]string{"essential-containers/completion": "Any"}, want: with(func(p *Policies) { p.Completion = api.CompletionAny })},
 		"on-failure Ignore":             {annotations: map[string]string{"essential-containers/on-failure": "Ignore"}, want: with(func(p *Policies) { p.OnFailure = api.OnFailureIgnore })},
 		"a stop-delay":                  {annotations: map[string]string{"essential-containers/stop-delay": "1m30s"}, want: with(func(p *Policies) { p.StopDelay = 90 * time.Second })},
@@ -46,7 +46,7 @@ func TestOverride(t *testing.T) {
 		"more than 292 years":           {annotations: map[string]string{"essential-containers/retention": "3000000h"}, want: with(func(p *Policies) { p.Retention = Forever }), errs: []string{`metadata.annotations[essential-containers/retention]: Invalid value: "3000000h": ` + notADuration + ", or Forever"}},
 		"a long value is not repeated":  {annotations: map[string]string{"essential-containers/completion": strings.Repeat("x", 5000)}, want: with(func(p *Policies) { p.Completion = api.CompletionAll }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "` + strings.Repeat("x", 97) + `...": must be Any or All`}},
 		"one bad value spares the rest": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/retention": "1h"}, want: with(func(p *Policies) { p.Completion = api.CompletionAll; p.Retention = time.Hour }), errs: []string{`metadata.annotations[essential-containers/completion]: Invalid value: "x": must be Any or All`}},
-		"each bad value is told": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/on-failure": "x", "essential-containers/stop-delay": "x", "essential-containers/retention": "x"}, want: with(func(p *Policies) {
+		"each bad value is reported": {annotations: map[string]string{"essential-containers/completion": "x", "essential-containers/on-failure": "x", "essential-containers/stop-delay": "x", "essential-containers/retention": "x"}, want: with(func(p *Policies) {
 			p.Completion = api.CompletionAll
 			p.OnFailure = api.OnFailureIgnore
 			p.StopDelay = Forever
@@ -153,12 +153,12 @@ func TestUnknownAnnotations(t *testing.T) {
 		many["essential-containers/"+strings.Repeat("x", i+1)] = ""
 	}
 	if got := UnknownAnnotations(nil, many); len(got) != maxListed+1 || got[maxListed] != "further unknown annotations are ignored too" {
-		t.Errorf("of 1000, %d are told, at last %q", len(got), got[len(got)-1])
+		t.Errorf("of 1000, %d are reported, the last is %q", len(got), got[len(got)-1])
 	}
 }
 
 // FuzzPolicies: whatever the four annotations say, each is either taken, and
-// then reads as one that can be taken again, or told, and then counts as the most
+// then reads as one that can be taken again, or reported, and then counts as the most
 // cautious value.
 func FuzzPolicies(f *testing.F) {
 	for _, seed := range []string{"Any", "All", "Ignore", "Stop", "0", "90s", "1h30m", "-1s", "1d", "1d12h", "99999999d", "1d25h", "1d-1s", "Forever", "1e3s", "9223372036854775807ns", "٣s", ""} {
@@ -174,7 +174,7 @@ func FuzzPolicies(f *testing.F) {
 		for _, err := range errs {
 			told[err.Field] = true
 			if len(err.Error()) > 1000 {
-				t.Errorf("%d bytes tell of a bad value", len(err.Error()))
+				t.Errorf("%d bytes about a bad value", len(err.Error()))
 			}
 		}
 		for _, key := range PolicyAnnotations {

@@ -82,7 +82,7 @@ type Outcome struct {
 // Outcome is design, section 5, and the record of section 6.
 func (f *Facts) Outcome() Outcome {
 	if f.endedByKubelet() {
-		return Outcome{} // nobody knows when that began
+		return Outcome{} // the time of its start is unknown
 	}
 	for _, recorded := range []string{f.Stopped, f.Delayed, f.OldVersion} {
 		if recorded != "" {

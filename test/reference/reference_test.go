@@ -80,13 +80,13 @@ func TestATableThatDiffersFails(t *testing.T) {
 
 func TestRows(t *testing.T) {
 	flags := flag.NewFlagSet("f", flag.ContinueOnError)
-	flags.String("name", "me", "the `name|alias`\nof somebody")
+	flags.String("name", "me", "the `name|alias`\nof someone")
 	flags.String("empty", "", "nothing")
-	want := [][]string{{"`--empty`", "", "nothing"}, {"`--name`", "`me`", "the name|alias\nof somebody"}}
+	want := [][]string{{"`--empty`", "", "nothing"}, {"`--name`", "`me`", "the name|alias\nof someone"}}
 	if diff := cmp.Diff(want, Flags(flags)); diff != "" {
 		t.Errorf("flags (-want +got):\n%s", diff)
 	}
-	if got := format(Flags(flags)[1]); got != "| `--name` | `me` | the name\\|alias of somebody |" {
+	if got := format(Flags(flags)[1]); got != "| `--name` | `me` | the name\\|alias of someone |" {
 		t.Errorf("got the row %s", got)
 	}
 
