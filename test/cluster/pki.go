@@ -8,110 +8,85 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
+
+	"k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
 )
 
 // authority signs the certificates of one cluster's parts.
 type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	folder string
+	cert   *x509.Certificate
+	key    *ecdsa.PrivateKey
 }
 
-// newAuthority makes a certificate authority and writes ca.crt to dir.
-func newAuthority(dir string) (*authority, error) {
-	a := &authority{dir: dir}
-	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "essential-containers test cluster"},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}
-	key, der, err := a.sign("ca", template)
+// newAuthority makes a certificate authority and writes ca.crt to the folder.
+func newAuthority(folder string) (*authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	a.key = key
-	a.cert, err = x509.ParseCertificate(der)
-	return a, err
-}
-
-// issue writes NAME.crt and NAME.key, good for both sides of a connection.
-// names are IP addresses and DNS names.
-func (a *authority) issue(name string, subject pkix.Name, names ...string) error {
-	template := &x509.Certificate{
-		Subject:     subject,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, n)
-		}
-	}
-	_, _, err := a.sign(name, template)
-	return err
-}
-
-func (a *authority) sign(name string, template *x509.Certificate) (*ecdsa.PrivateKey, []byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	config := cert.Config{CommonName: "essential-containers test cluster", NotBefore: time.Now().Add(-time.Hour)} // clocks differ
+	ca, err := cert.NewSelfSignedCACert(config, key)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	return &authority{folder, ca, key}, writeCertificate(filepath.Join(folder, "ca.crt"), ca)
+}
+
+// issue writes NAME.crt and NAME.key, valid for both sides of a connection. hosts are IP addresses and DNS names.
+func (a *authority) issue(name string, subject pkix.Name, hosts ...string) error {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	template.SerialNumber = serial
-	template.NotBefore = time.Now().Add(-time.Hour) // clocks that differ a little
-	template.NotAfter = time.Now().AddDate(1, 0, 0)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = template, key
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      subject,
+		NotBefore:    a.cert.NotBefore,
+		NotAfter:     a.cert.NotAfter,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	key, err := writeKey(filepath.Join(a.folder, name+".key"))
 	if err != nil {
-		return nil, nil, fmt.Errorf("signing certificate %s: %w", name, err)
+		return err
 	}
-	if err := writePEM(filepath.Join(a.dir, name+".crt"), "CERTIFICATE", der); err != nil {
-		return nil, nil, err
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		return fmt.Errorf("signing certificate %s: %w", name, err)
 	}
-	return key, der, writeKey(filepath.Join(a.dir, name+".key"), key)
+	return writeCertificate(filepath.Join(a.folder, name+".crt"), &x509.Certificate{Raw: der})
 }
 
-// writeKeyPair writes NAME.key and NAME.pub, which sign and check the tokens
-// of service accounts.
-func writeKeyPair(dir, name string) error {
+func writeCertificate(path string, certificate *x509.Certificate) error {
+	text, err := cert.EncodeCertificates(certificate)
+	return errors.Join(err, os.WriteFile(path, text, 0o600))
+}
+
+// writeKey makes a private key and writes it to a file.
+func writeKey(path string) (*ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	text, err := keyutil.MarshalPrivateKeyToPEM(key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := writePEM(filepath.Join(dir, name+".pub"), "PUBLIC KEY", public); err != nil {
-		return err
-	}
-	return writeKey(filepath.Join(dir, name+".key"), key)
-}
-
-func writeKey(path string, key *ecdsa.PrivateKey) error {
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return err
-	}
-	return writePEM(path, "EC PRIVATE KEY", der)
-}
-
-func writePEM(path, kind string, der []byte) error {
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+	return key, os.WriteFile(path, text, 0o600)
 }

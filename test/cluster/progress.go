@@ -9,29 +9,27 @@ import (
 	"time"
 )
 
-// progress tells a person what is being done, how many steps are left and for
-// how long the present one has been running.
+// progress shows the user what is being done, how many steps are left, and how long the present one has taken.
 type progress struct {
-	out   io.Writer
-	tty   bool
-	total int
-	step  int
+	out      io.Writer
+	terminal bool
+	total    int
+	step     int
 }
 
 func newProgress(out io.Writer) *progress {
-	f, ok := out.(*os.File)
-	if !ok {
-		return &progress{out: out}
+	p := &progress{out: out}
+	if f, ok := out.(*os.File); ok {
+		info, err := f.Stat()
+		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	info, err := f.Stat()
-	return &progress{out: out, tty: err == nil && info.Mode()&os.ModeCharDevice != 0}
+	return p
 }
 
 // begin starts a numbered list of total steps.
 func (p *progress) begin(total int) { p.total, p.step = total, 0 }
 
-// run does one step. A terminal sees its seconds pass; a log gets a line now
-// and then, so that a long build does not look stuck there either.
+// run does one step. A terminal shows its seconds; a log gets a line every half minute, so that a long build does not look stuck.
 func (p *progress) run(what string, do func() error) error {
 	p.step++
 	prefix := fmt.Sprintf("[%2d/%d] %s", p.step, p.total, what)
@@ -39,7 +37,7 @@ func (p *progress) run(what string, do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
 	interval := 30 * time.Second
-	if p.tty {
+	if p.terminal {
 		interval = time.Second
 	} else {
 		fmt.Fprintf(p.out, "%s ...\n", prefix)
@@ -53,24 +51,24 @@ func (p *progress) run(what string, do func() error) error {
 			if err != nil {
 				result = "FAILED"
 			}
-			p.line(fmt.Sprintf("%s: %s in %s", prefix, result, seconds(start)))
-			if p.tty {
+			p.line("%s: %s in %s", prefix, result, seconds(start))
+			if p.terminal {
 				fmt.Fprintln(p.out)
 			}
 			return err
 		case <-ticker.C:
-			p.line(fmt.Sprintf("%s ... %s so far, %d steps left after this one", prefix, seconds(start), p.total-p.step))
+			p.line("%s ... %s so far, steps after this one: %d", prefix, seconds(start), p.total-p.step)
 		}
 	}
 }
 
 // line replaces the present line on a terminal and adds one to a log.
-func (p *progress) line(text string) {
-	if p.tty {
-		fmt.Fprintf(p.out, "\r\x1b[K%s", text)
+func (p *progress) line(format string, args ...any) {
+	if p.terminal {
+		fmt.Fprintf(p.out, "\r\x1b[K"+format, args...)
 		return
 	}
-	fmt.Fprintln(p.out, text)
+	fmt.Fprintf(p.out, format+"\n", args...)
 }
 
 func seconds(since time.Time) time.Duration { return time.Since(since).Round(time.Second / 10) }
