@@ -28,8 +28,8 @@ type image struct {
 
 // productImage is what the Dockerfile builds on an empty base; TestDockerfile compares both.
 func productImage(reference, program string) image {
-	config := map[string]any{"User": "65532:65532", "Entrypoint": []string{"/webhook"}}
-	return image{reference, program, "/essential-containers", []string{"webhook", "reaper"}, config}
+	config := map[string]any{"User": "65532:65532", "Entrypoint": []string{"/essential-containers"}}
+	return image{reference, program, "/essential-containers", nil, config}
 }
 
 // ownImages returns the images that every cluster has: the pause image and the one of the tests.
