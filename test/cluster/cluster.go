@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509/pkix"
 	"embed"
 	"errors"
 	"fmt"
@@ -149,7 +148,7 @@ func (c *cluster) startSupervisor(lock *os.File, programs map[string]string, aud
 			return err
 		}
 	}
-	if err := errors.Join(c.writePKI(), c.writeConfigs("https://"+listener.Addr().String(), audit), createCgroups(cgroup(c.name))); err != nil {
+	if err := errors.Join(writePKI(c.path("pki")), c.writeConfigs("https://"+listener.Addr().String(), audit), createCgroups(cgroup(c.name))); err != nil {
 		return err
 	}
 	self, err := os.Executable()
@@ -177,18 +176,6 @@ func (c *cluster) startSupervisor(lock *os.File, programs map[string]string, aud
 		return fmt.Errorf("starting the supervisor: %w", err)
 	}
 	return command.Process.Release()
-}
-
-func (c *cluster) writePKI() error {
-	authority, err := newAuthority(c.path("pki"))
-	if err != nil {
-		return err
-	}
-	_, err = writeKey(c.path("pki", "sa.key")) // signs the tokens of service accounts
-	return errors.Join(err,
-		authority.issue("apiserver", pkix.Name{CommonName: "kube-apiserver"}, "127.0.0.1", nodeIP, "10.96.0.1", "kubernetes.default.svc"),
-		authority.issue("admin", pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}}),
-		authority.issue("kubelet", pkix.Name{CommonName: "system:node:node1", Organization: []string{"system:nodes"}}, nodeIP, "node1"))
 }
 
 // writeConfigs writes the parts' configuration, and the kubeconfig with which this machine reaches the server.
@@ -235,16 +222,6 @@ func (c *cluster) supervisor() (pid int) {
 		return err == nil
 	})
 	return pid
-}
-
-// printPID prints the supervisor's pid for nsenter and the like.
-func (c *cluster) printPID(out io.Writer) error {
-	pid := c.supervisor()
-	if pid == 0 {
-		return c.isDown()
-	}
-	_, err := fmt.Fprintln(out, pid)
-	return err
 }
 
 func (c *cluster) isDown() error { return fmt.Errorf("cluster %s is down", c.name) }

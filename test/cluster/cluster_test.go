@@ -48,7 +48,7 @@ func TestLock(t *testing.T) {
 func TestMachineWithoutTools(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for tests, gcc := range map[bool]bool{true: true, false: false} {
-		err := prepareMachine(t.Context(), newProgress(&bytes.Buffer{}), tests)
+		err := prepareMachine(t.Context(), &progress{out: &bytes.Buffer{}}, tests)
 		if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "gcc libc6-dev") != gcc {
 			t.Fatalf("for tests %t: got %v, want one line, with gcc %t", tests, err, gcc)
 		}
@@ -163,7 +163,7 @@ func TestNothingToBuild(t *testing.T) {
 	defer held.Close()
 	bin := t.TempDir()
 	built := make(chan error, 1)
-	go func() { built <- buildAll(t.Context(), newProgress(&bytes.Buffer{}), ".", bin, parts) }()
+	go func() { built <- buildAll(t.Context(), &progress{out: &bytes.Buffer{}}, ".", bin, parts) }()
 	select {
 	case err := <-built:
 		must(t, err)
@@ -196,7 +196,7 @@ func TestClustersDiffer(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	var out bytes.Buffer
-	p := newProgress(&out)
+	p := &progress{out: &out}
 	p.begin(2)
 	failure := errors.New("out of disk")
 	must(t, p.run("building etcd", func() error { return nil }))
@@ -225,7 +225,6 @@ func TestUsage(t *testing.T) {
 		"stop without a part":      {[]string{"--kill", "stop"}, "stop needs PART"},
 		"start of two parts":       {[]string{"start", "etcd", "kubelet"}, "start needs PART"},
 		"a flag at the end":        {[]string{"stop", "kubelet", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
-		"no cluster for pid":       {[]string{"pid", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
 		"an unknown version":       {[]string{"up", "--kubernetes=1.29.0"}, `--kubernetes "1.29.0": must be one of 1.30.14, 1.31.14, `},
 		"an unknown kubelet":       {[]string{"up", "--kubelet=1.29.0"}, `--kubelet "1.29.0": must be one of `},
 		"no audit policy":          {[]string{"up", "--audit=no-such-file"}, "--audit: open no-such-file"},

@@ -34,7 +34,7 @@ func daemons(cluster string, audit bool) []daemon {
 		{"kube-apiserver", append([]string{"kube-apiserver",
 			"--etcd-servers=http://127.0.0.1:2379", "--advertise-address=" + nodeIP, "--secure-port=6443",
 			"--tls-cert-file=" + pki + "apiserver.crt", "--tls-private-key-file=" + pki + "apiserver.key",
-			"--client-ca-file=" + pki + "ca.crt",
+			"--client-ca-file=" + pki + "clients.crt",
 			"--service-account-key-file=" + pki + "sa.key", "--service-account-signing-key-file=" + pki + "sa.key",
 			"--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16",
 			"--authorization-mode=Node,RBAC", "--allow-privileged=true",

@@ -32,7 +32,6 @@ Commands:
   stop PART    end one of the cluster's parts; it remains stopped until start, restart or up
   start PART   run it again; returns when its process exists, ready or not
   restart PART stop it and start it
-  pid          print the pid of the supervisor, whose namespaces are the cluster's
   down         end every process of the cluster and remove everything that belongs to it
 
 Flags:
@@ -100,7 +99,7 @@ func run(args []string, out io.Writer) error {
 	// The next command continues from the state that an interrupted one leaves.
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	progress := newProgress(out)
+	progress := &progress{out: out}
 	buildParts := func() error {
 		if err := prepareMachine(ctx, progress, *tests); err != nil {
 			return err
@@ -130,7 +129,6 @@ func run(args []string, out io.Writer) error {
 		"stop":    {"PART", false, func(a []string) error { return c.stop(ctx, a[0], ending) }},
 		"start":   {"PART", false, func(a []string) error { return c.start(ctx, a[0]) }},
 		"restart": {"PART", false, func(a []string) error { return c.restart(ctx, a[0], ending) }},
-		"pid":     {"", false, func([]string) error { return c.printPID(out) }},
 		"down":    {"", true, func([]string) error { return c.down(progress) }},
 	}
 	command, known := commands[words[0]]

@@ -161,25 +161,20 @@ func buildAll(ctx context.Context, progress *progress, source, binDir string, pa
 
 // linkAll links the programs into binDir, whether they are built or not, and returns the parts that have to be built.
 func linkAll(source, cache, binDir string, parts []part) (missing []part, err error) {
-	for _, p := range parts {
-		key, err := p.cacheKey(source)
-		if err != nil {
+	list, err := programs(source, parts)
+	if err != nil {
+		return nil, err
+	}
+	for name, path := range list {
+		// At no time does the link point nowhere: another process may use the program.
+		link := filepath.Join(binDir, name)
+		unused := fmt.Sprintf("%s.%d", link, os.Getpid())
+		if err := errors.Join(os.Symlink(filepath.Join(cache, path), unused), os.Rename(unused, link)); err != nil {
 			return nil, err
 		}
-		folder := filepath.Join(cache, key)
-		if !exists(folder) {
-			missing = append(missing, p)
-		}
-		for _, name := range p.programs() {
-			// At no time does the link point nowhere: another process may use the program.
-			link := filepath.Join(binDir, name)
-			unused := fmt.Sprintf("%s.%d", link, os.Getpid())
-			if err := errors.Join(os.Symlink(filepath.Join(folder, name), unused), os.Rename(unused, link)); err != nil {
-				return nil, err
-			}
-		}
 	}
-	return missing, nil
+	isBuilt := func(p part) bool { return exists(filepath.Join(cache, filepath.Dir(list[p.programs()[0]]))) }
+	return slices.DeleteFunc(slices.Clone(parts), isBuilt), nil
 }
 
 // together groups the parts that one go command builds: the commands of one version of Kubernetes.
