@@ -65,15 +65,15 @@ func TestDescriptionsOfAPod(t *testing.T) {
 		}
 	}
 	pod.Status.Phase = corev1.PodPending
-	look("Pending; tracked: main", true)
-	look("Pending; tracked: main", false)
+	look("Pending; marked by the webhook", true)
+	look("Pending; marked by the webhook", false)
 	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{
 		{Name: "main", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 7}}},
 		{Name: "sidecar", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}},
 	}}
-	look("Running, main exited with code 7, sidecar running; tracked: main", true)
-	pod.Annotations[api.StoppedAnnotation] = "now Succeeded"
-	look("Running, main exited with code 7, sidecar running; tracked: main; stopped: now Succeeded", true)
+	look("Running, main exited with code 7, sidecar running; marked by the webhook", true)
+	pod.Annotations[api.StoppedAnnotation] = "2026-03-01T12:00:00Z Succeeded: main completed"
+	look("Running, main exited with code 7, sidecar running; marked by the webhook; stopped by the reaper", true)
 	look("deleted", true)
 	if pods := d.seen(""); len(pods) != 1 || state(pods[0], "main") != "exited with code 7" || state(pods[0], "other") != "waiting" {
 		t.Errorf("kept %v", pods)
@@ -86,10 +86,13 @@ func TestDescriptionsOfAPod(t *testing.T) {
 }
 
 func TestLookAround(t *testing.T) {
-	const stop, uninstall = "make cluster-down", "path/helm uninstall"
+	const stop, uninstall = "make cluster-down", "  path/helm uninstall essential-containers -n essential-containers\n"
 	s := settings{kubeconfig: "config", helm: "path/helm"}
 	if text := lookAround(s); !strings.Contains(text, uninstall) || strings.Contains(text, stop) {
 		t.Errorf("on the user's cluster: want %q and not %q in:\n%s", uninstall, stop, text)
+	}
+	if text := lookAround(s); !strings.Contains(text, "export KUBECONFIG=config\n  kubectl get ") || strings.ContainsAny(text, "{}") {
+		t.Errorf("a name is missing in:\n%s", text)
 	}
 	s.local = true
 	if text := lookAround(s); strings.Contains(text, uninstall) || !strings.Contains(text, stop) {

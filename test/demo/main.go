@@ -271,19 +271,19 @@ func (d *demo) diagnose(ctx context.Context) {
 // lookAround is what to look at after the demo, and how to remove everything.
 func lookAround(s settings) string {
 	kubectl, end := "kubectl", `Remove everything (the last namespace still holds cert-manager's Secrets; delete it if nothing else is in it):
-  HELM uninstall RELEASE -n RELEASE
-  KUBECTL delete namespace DEMO PLAIN RELEASE
+  {helm} uninstall {release} -n {release}
+  {kubectl} delete namespace {demo} {plain} {release}
 `
 	if s.local {
 		kubectl, end = "bin/kubectl", "Stop the cluster:\n  make cluster-down\n"
 	}
-	names := strings.NewReplacer("KUBECTL", kubectl, "HELM", s.helm, "CONFIG", s.kubeconfig, "RELEASE", kube.Release, "DEMO", optedIn, "PLAIN", plain)
+	names := strings.NewReplacer("{kubectl}", kubectl, "{helm}", s.helm, "{config}", s.kubeconfig, "{release}", kube.Release, "{demo}", optedIn, "{plain}", plain)
 	return names.Replace(`
 Look around:
-  export KUBECONFIG=CONFIG
-  KUBECTL get jobs,pods,events -n DEMO
-  KUBECTL describe pods -n PLAIN
-  KUBECTL logs -n RELEASE -l app.kubernetes.io/component=reaper --prefix --tail=-1
+  export KUBECONFIG={config}
+  {kubectl} get jobs,pods,events -n {demo}
+  {kubectl} describe pods -n {plain}
+  {kubectl} logs -n {release} -l app.kubernetes.io/component=reaper --prefix --tail=-1
 
 ` + end)
 }

@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/essential-containers/essential-containers/api"
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
@@ -40,10 +39,11 @@ func (d *demo) look(pod *corev1.Pod, deleted bool) (text string, isNew bool) {
 	for _, s := range pod.Status.ContainerStatuses {
 		text += fmt.Sprintf(", %s %s", s.Name, state(pod, s.Name))
 	}
-	for _, key := range []string{api.TrackedAnnotation, api.StoppedAnnotation} {
-		if value, ok := pod.Annotations[key]; ok {
-			text += fmt.Sprintf("; %s: %s", strings.TrimPrefix(key, api.AnnotationPrefix), value)
-		}
+	if essential.IsTracked(pod) {
+		text += "; marked by the webhook"
+	}
+	if essential.IsStopped(pod) {
+		text += "; stopped by the reaper"
 	}
 	if deleted {
 		text = "deleted"
