@@ -225,7 +225,7 @@ func TestUsage(t *testing.T) {
 		"stop without a part":      {[]string{"--kill", "stop"}, "stop needs PART"},
 		"start of two parts":       {[]string{"start", "etcd", "kubelet"}, "start needs PART"},
 		"a flag at the end":        {[]string{"stop", "kubelet", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
-		"an unknown version":       {[]string{"up", "--kubernetes=1.29.0"}, `--kubernetes "1.29.0": must be one of 1.30.14, 1.31.14, `},
+		"an unknown version":       {[]string{"up", "--kubernetes=1.29.0", "--kubelet=1.30.14"}, `--kubernetes "1.29.0": must be one of 1.30.14, 1.31.14, `},
 		"an unknown kubelet":       {[]string{"up", "--kubelet=1.29.0"}, `--kubelet "1.29.0": must be one of `},
 		"no audit policy":          {[]string{"up", "--audit=no-such-file"}, "--audit: open no-such-file"},
 		"a supervisor by hand":     {[]string{"supervise", "a", "b"}, "supervise is started by up alone"},

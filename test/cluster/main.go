@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -78,8 +79,8 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	v, err := newVersions(*kubernetes, *kubelet)
-	if err != nil {
+	v := versions{*kubernetes, cmp.Or(*kubelet, *kubernetes)}
+	if err := v.validate(); err != nil {
 		return err
 	}
 	source, err := filepath.Abs(*sources)

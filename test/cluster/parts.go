@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,15 +28,13 @@ var kubernetesVersions = []string{"1.30.14", "1.31.14", "1.32.13", "1.33.13", "1
 // versions of Kubernetes in a cluster: of the kubelet, and of all else.
 type versions struct{ kubernetes, kubelet string }
 
-// newVersions checks versions. An empty kubelet's is that of all else.
-func newVersions(kubernetes, kubelet string) (versions, error) {
-	v := versions{kubernetes, cmp.Or(kubelet, kubernetes)}
-	for _, flag := range [][2]string{{"kubernetes", v.kubernetes}, {"kubelet", v.kubelet}} {
-		if !slices.Contains(kubernetesVersions, flag[1]) {
-			return v, fmt.Errorf("--%s %q: must be one of %s", flag[0], flag[1], strings.Join(kubernetesVersions, ", "))
+func (v versions) validate() error {
+	for flag, version := range map[string]string{"kubernetes": v.kubernetes, "kubelet": v.kubelet} {
+		if !slices.Contains(kubernetesVersions, version) {
+			return fmt.Errorf("--%s %q: must be one of %s", flag, version, strings.Join(kubernetesVersions, ", "))
 		}
 	}
-	return v, nil
+	return nil
 }
 
 // part is a Go module in a folder below parts/, since containerd, etcd, Helm and cert-manager cannot agree on their

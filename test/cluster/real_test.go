@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -233,14 +234,13 @@ func (r *realCluster) assertEnvironments(t *testing.T) {
 
 // machineSettings returns those that a kubelet and containerd would change.
 func machineSettings() string {
-	var all strings.Builder
-	for _, d := range []string{"kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys", "kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "vm/panic_on_oom"} {
-		value, _ := os.ReadFile("/proc/sys/" + d) // a sandbox may lack some
-		all.WriteString(d + "=" + string(value))
+	files := map[string]string{}
+	for name := range kubeletSysctls {
+		value, _ := os.ReadFile("/proc/sys/" + name) // a sandbox may lack some
+		files[name] = string(value)
 	}
 	profiles, _ := os.ReadFile("/sys/kernel/security/apparmor/profiles")
-	all.Write(profiles)
-	return all.String()
+	return fmt.Sprintf("%q %s", files, profiles)
 }
 
 // pidNamespace is the process namespace whose first process the supervisor is.
