@@ -37,6 +37,7 @@ func TestLock(t *testing.T) {
 		}
 		waited <- err
 	}()
+	time.Sleep(100 * time.Millisecond) // it waits
 	must(t, os.Remove(path))
 	must(t, first.Close())
 	if err := <-waited; err != nil {
