@@ -55,7 +55,7 @@ func TestDockerfile(t *testing.T) {
 	if want := readImage(t, assembled, program); got != want {
 		t.Errorf("the Dockerfile's image is\n%s\nthe one of the local clusters\n%s", got, want)
 	}
-	if output, err := exec.Command(program, "webhook", "--version").CombinedOutput(); err != nil || string(output) != "test\n" {
+	if output, err := exec.Command(program, "version").CombinedOutput(); err != nil || string(output) != "test\n" {
 		t.Errorf("the program prints %q, error %v", output, err)
 	}
 }
@@ -111,6 +111,6 @@ func untar(t *testing.T, archive []byte) (files map[string][]byte, headers []str
 		must(t, err)
 		files[header.Name], err = io.ReadAll(reader)
 		must(t, err)
-		headers = append(headers, fmt.Sprintf("%s %o %d %s", header.Name, header.Mode, header.Size, header.Linkname))
+		headers = append(headers, fmt.Sprintf("%s %o %d %s", header.Name, header.Mode&0o777, header.Size, header.Linkname))
 	}
 }
