@@ -126,12 +126,13 @@ func buildAll(ctx context.Context, progress *progress, source, binDir string, pa
 	if err != nil || len(missing) == 0 {
 		return err // without waiting for another build
 	}
-	var lock *os.File
-	progress.begin(1)
-	if err := progress.run("waiting for the build of another process", func() (err error) {
-		lock, err = lockFile(filepath.Join(cache, "lock"), syscall.LOCK_EX)
-		return err
-	}); err != nil {
+	path := filepath.Join(cache, "lock")
+	lock, err := lockFile(path, syscall.LOCK_EX|syscall.LOCK_NB)
+	if err != nil {
+		fmt.Fprintf(progress.out, "another process builds parts: waiting (%v)\n", err)
+		lock, err = lockFile(path, syscall.LOCK_EX)
+	}
+	if err != nil {
 		return err
 	}
 	defer lock.Close()
