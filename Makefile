@@ -6,14 +6,17 @@ CHART := charts/essential-containers
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo development)
 BIN := $(CURDIR)/bin
 
-# The image on the local clusters is named after what it is made of: a tag that
-# stays the same would leave the old one running.
-CONTENT := $(shell find Dockerfile go.mod go.sum api certs cmd internal reaper webhook -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-12)
+# The name of the image on the local clusters contains a hash of its source, without tests: with a constant tag, the old image
+# would keep running.
+CONTENT := $(shell find go.mod go.sum api certs cmd internal reaper webhook -type f ! -name '*_test.go' ! -path '*/testdata/*' | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-12)
 LOCAL_IMG := docker.io/local/essential-containers:$(CONTENT)
 ARCHIVE := $(BIN)/image-$(CONTENT).tar
 
-# Real clusters on this machine: one for the demo, one for the tests.
-CLUSTER = go run ./test/cluster --bin-dir=$(BIN) --name=$(1) $(KUBERNETES:%=--kubernetes=%) $(KUBELET:%=--kubelet=%)
+# Without C everywhere: the build cache is shared with the parts of the clusters.
+GO = CGO_ENABLED=0 go
+
+# Real clusters on this machine: one for the demo, others for the tests.
+CLUSTER = $(GO) run ./test/cluster --bin-dir=$(BIN) --name=$(1) $(KUBERNETES:%=--kubernetes=%) $(KUBELET:%=--kubelet=%)
 LOCAL_KUBECONFIG = /var/lib/essential-containers/$(1)/kubeconfig
 TOOL = go tool -modfile=go.tools.mod
 GOTESTSUM = $(TOOL) gotestsum --format=pkgname-and-test-fails
@@ -21,8 +24,8 @@ GOTESTSUM = $(TOOL) gotestsum --format=pkgname-and-test-fails
 # docker where its engine runs, else buildah.
 CONTAINER_TOOL ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo buildah)
 
-# Before anything is compiled, in whatever order. Plain sudo does not find Go: it has a PATH of its own.
-ROOT_GOALS := $(filter demo test setup chart-test e2e faults bench deploy undeploy manifests cluster-up cluster-down clean,$(MAKECMDGOALS))
+# Root is checked before anything is compiled. Plain sudo does not find Go: it has a PATH of its own.
+ROOT_GOALS := $(filter $(if $(filter command,$(origin KUBECONFIG)),,demo) test setup chart-test e2e faults bench cluster-up cluster-down clean,$(MAKECMDGOALS))
 $(if $(and $(ROOT_GOALS),$(filter-out 0,$(shell id -u))),$(warning make $(MAKECMDGOALS) needs root: run it again with: sudo env PATH="$$PATH" make $(MAKECMDGOALS) $(MAKEOVERRIDES))$(error not root))
 
 .DEFAULT_GOAL := help
@@ -34,15 +37,15 @@ help: ## List the targets
 ##@ Two commands that do all the set-up themselves (Linux, root, Go)
 
 demo: ## Show the main job on a real cluster; KUBECONFIG= and IMG= take your own
-# Only a KUBECONFIG on the command line counts: one from the environment may be a production cluster.
+# Only a KUBECONFIG on the command line counts: the one of the environment may be a production cluster.
 ifeq ($(origin KUBECONFIG),command line)
-	$(call CLUSTER,demo) build
-	go run ./test/demo --kubeconfig=$(KUBECONFIG) --image=$(IMG) --helm=$(BIN)/helm --chart=$(CHART)
+	$(call CLUSTER,demo) build-helm
+	$(GO) run ./test/demo --kubeconfig=$(KUBECONFIG) --image=$(IMG) --helm=$(BIN)/helm --chart=$(CHART)
 else
 	$(call CLUSTER,demo) up
 	$(MAKE) --no-print-directory $(ARCHIVE)
 	$(call CLUSTER,demo) load $(ARCHIVE)
-	go run ./test/demo --local --kubeconfig=$(call LOCAL_KUBECONFIG,demo) --image=$(LOCAL_IMG) --helm=$(BIN)/helm --chart=$(CHART)
+	$(GO) run ./test/demo --local --kubeconfig=$(call LOCAL_KUBECONFIG,demo) --image=$(LOCAL_IMG) --helm=$(BIN)/helm --chart=$(CHART)
 endif
 
 test: FAULTS_MINUTES := 2
@@ -52,16 +55,16 @@ test: setup lint unit chart-test faults e2e ## Everything: lint, unit, chart and
 ##@ Develop
 
 setup: ## Install and build what the tests need; cached
-	$(call CLUSTER,e2e) build
+	$(call CLUSTER,e2e) --tests build
 
 build: ## Build the program into bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./cmd/essential-containers
+	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./cmd/essential-containers
 
 lint: ## gofmt, go vet, golangci-lint; all modules tidy
 	@echo "golangci-lint is built first: some minutes on a new machine"
 	$(TOOL) golangci-lint run ./...
 	$(TOOL) golangci-lint fmt --diff ./...
-	go vet ./... && go vet -tags=e2e ./test/e2e && go vet -tags=broken ./test/faults/broken
+	go vet -tags=broken ./test/faults/broken # golangci-lint vets the rest
 	for module in cluster/parts/certmanager cluster/parts/pause bench/plots; do go -C test/$$module vet ./... || exit 1; done
 	for module in . test/bench/plots test/cluster/parts/*/; do go -C $$module mod tidy -diff || exit 1; done
 
@@ -81,13 +84,11 @@ chart-test: setup ## Lint the chart and test what it renders
 # Of an older kubelet, how it stops pods is what matters; RUN= selects more.
 RUN ?= $(if $(KUBELET),TestEndToEnd/(Stops|NativeWithoutReaper|FullNode|PreemptedByKubelet|Burst))
 E2E = KUBERNETES=$(KUBERNETES) KUBELET=$(KUBELET) $(GOTESTSUM) --format=standard-verbose -- -count=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)')
-# The tests of test/cluster come first: what the last cluster leaves on the machine shows only without another one.
 # The cluster goes whatever happens; KEEP=1 leaves it for looking around.
 e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= selects, KUBERNETES= takes an older one, KUBELET= its kubelet alone, KEEP=1 keeps it
-	$(E2E) ./test/cluster
 	$(call CLUSTER,e2e) up
 	$(call CLUSTER,e2e) load $(ARCHIVE)
-	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm HELM3=$(BIN)/helm3 KUBECTL=$(BIN)/kubectl $(E2E) ./test/e2e || status=$$?; \
+	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm HELM3=$(BIN)/helm3 KUBECTL=$(BIN)/kubectl $(E2E) ./test/cluster ./test/e2e || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
 
 FAULTS_MINUTES ?= 10
@@ -112,9 +113,10 @@ run: build ## Run webhook and reaper here against the current kubeconfig (webhoo
 	BIN=$(BIN) test/run.sh
 ##@ Images and installation
 
-$(ARCHIVE): # built without any registry
+$(ARCHIVE): # of the program that is built here, without any registry
+	$(MAKE) --no-print-directory build
 	rm -f $(BIN)/image-*.tar
-	go run ./test/cluster --bin-dir=$(BIN) image $(LOCAL_IMG) . $@
+	$(GO) run ./test/cluster image $(LOCAL_IMG) $(BIN)/essential-containers $@
 
 docker-build: ## Build the image IMG; BUILD_ARGS="--build-arg=BUILDER=... --build-arg=BASE=..." for a mirror
 	$(if $(filter buildah,$(CONTAINER_TOOL)),buildah bud --isolation=chroot,$(CONTAINER_TOOL) build) --build-arg=VERSION=$(VERSION) --tag=$(IMG) $(BUILD_ARGS) .
@@ -124,13 +126,17 @@ docker-push: ## Push the image IMG
 
 IMAGE_VALUES = $(shell echo '$(IMG)' | sed -E 's,^(([^/@]*/)*[^/:@]+)(:([^/@]+))?(@(.+))?$$,--set=image.repository=\1 --set-string=image.tag=\4 --set=image.digest=\6,; s,tag= --set=image.digest=$$,tag=latest,')
 
-deploy: setup ## Install or upgrade with Helm in the current kubeconfig's cluster, with IMG
+.PHONY: helm
+helm: # needs no cluster
+	$(call CLUSTER,demo) build-helm
+
+deploy: helm ## Install or upgrade with Helm in the current kubeconfig's cluster, with IMG
 	$(BIN)/helm upgrade --install $(RELEASE) $(CHART) --namespace=$(RELEASE) --create-namespace --reset-values --wait $(IMAGE_VALUES)
 
-undeploy: setup ## Uninstall it
+undeploy: helm ## Uninstall it
 	$(BIN)/helm uninstall $(RELEASE) --namespace=$(RELEASE) --wait
 
-manifests: setup ## Render the chart to bin/manifests.yaml, for people without Helm
+manifests: helm ## Render the chart to bin/manifests.yaml, for people without Helm
 	{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: $(RELEASE)\n'; \
 	  $(BIN)/helm template $(RELEASE) $(CHART) --namespace=$(RELEASE) $(IMAGE_VALUES); } > $(BIN)/manifests.yaml
 	@echo "kubectl apply -f bin/manifests.yaml"

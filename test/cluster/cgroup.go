@@ -3,68 +3,56 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-// cgroupRoots are the mount points of the machine's cgroup hierarchies: one of
-// cgroup v2, or one a controller of v1, or both.
-func cgroupRoots() (v1, v2 []string, err error) {
-	f, err := os.Open("/proc/self/mounts")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 3 {
-			continue
-		}
-		switch fields[2] {
+// cgroups returns the folders of a group of this name: one in each hierarchy of cgroup v1, and in the one of v2. A machine
+// has one of both kinds, or both.
+func cgroups(name string) (v1, v2 []string, err error) {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
+		switch folder := filepath.Join(fields[1], name); fields[2] {
 		case "cgroup":
-			v1 = append(v1, fields[1])
+			v1 = append(v1, folder)
 		case "cgroup2":
-			v2 = append(v2, fields[1])
+			v2 = append(v2, folder)
 		}
 	}
-	return v1, v2, lines.Err()
+	return v1, v2, err
 }
 
-// createCgroups makes the group that holds all pods of the cluster. The
-// kubelet wants it to exist in every hierarchy.
+// createCgroups makes the group that holds all pods of the cluster. The kubelet expects it in every hierarchy.
 func createCgroups(name string) error {
-	v1, v2, err := cgroupRoots()
+	v1, v2, err := cgroups(name)
 	if err != nil {
 		return err
 	}
-	for _, root := range v1 {
-		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+	for _, folder := range slices.Concat(v1, v2) {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return fmt.Errorf("creating cgroup: %w", err)
 		}
 	}
-	for _, root := range v2 {
-		dir := filepath.Join(root, name)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("creating cgroup: %w", err)
-		}
-		if len(v1) > 0 {
-			continue // hybrid: the controllers belong to v1
-		}
+	if len(v1) > 0 {
+		return nil // all controllers belong to v1
+	}
+	for _, folder := range v2 {
+		root := filepath.Dir(folder)
 		controllers, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
 		if err != nil {
 			return fmt.Errorf("reading cgroup controllers: %w", err)
 		}
-		for _, c := range strings.Fields(string(controllers)) {
-			for _, d := range []string{root, dir} {
-				if err := os.WriteFile(filepath.Join(d, "cgroup.subtree_control"), []byte("+"+c), 0o644); err != nil {
-					return fmt.Errorf("enabling cgroup controller %s in %s: %w", c, d, err)
+		for _, controller := range strings.Fields(string(controllers)) {
+			for _, group := range []string{root, folder} {
+				if err := os.WriteFile(filepath.Join(group, "cgroup.subtree_control"), []byte("+"+controller), 0o644); err != nil {
+					return fmt.Errorf("enabling cgroup controller %s in %s: %w", controller, group, err)
 				}
 			}
 		}
@@ -72,38 +60,29 @@ func createCgroups(name string) error {
 	return nil
 }
 
-// removeCgroups removes the group and all below it; its processes must have
-// ended.
+// removeCgroups removes the group and all below it, whose processes must have ended.
 func removeCgroups(name string) error {
-	v1, v2, err := cgroupRoots()
+	v1, v2, err := cgroups(name)
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, root := range append(v1, v2...) {
-		errs = append(errs, removeCgroup(filepath.Join(root, name)))
-	}
-	return errors.Join(errs...)
-}
-
-func removeCgroup(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeCgroup(filepath.Join(dir, e.Name())); err != nil {
-				return err
+	var groups []string
+	for _, folder := range slices.Concat(v1, v2) {
+		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.IsDir() {
+				groups = append(groups, path)
 			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	// A group's files go with it: only rmdir works here.
-	if err := syscall.Rmdir(dir); err != nil && err != syscall.ENOENT {
-		return fmt.Errorf("removing cgroup %s: %w", dir, err)
+	// A group's files disappear with it: only rmdir works here, the innermost group first.
+	for _, group := range slices.Backward(groups) {
+		if err := syscall.Rmdir(group); err != nil && err != syscall.ENOENT {
+			return fmt.Errorf("removing cgroup %s: %w", group, err)
+		}
 	}
 	return nil
 }

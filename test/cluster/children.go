@@ -4,12 +4,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,201 +17,114 @@ import (
 )
 
 const (
-	firstPause   = time.Second // before a part that ended is started again; doubles while it does not stay up
+	firstPause   = time.Second // before a part that ended is started again; doubles until the part keeps running
 	longestPause = 30 * time.Second
 )
 
-// children are the processes below the supervisor. As the first process of its
-// namespace it also inherits every orphan, so one loop waits for all.
-type children struct {
-	logs     string        // folder for what they print
-	patience time.Duration // how long a stop or start may take
-	daemons  []*child
+// supervisor runs the cluster's daemons. Files in the state folder are how it is asked to stop one (control.go): they survive
+// whatever happens to the process that asked.
+type supervisor struct {
+	state string // the state folder
 
-	mu      sync.Mutex
-	running map[int]*child // by pid
+	mu  sync.Mutex
+	own map[int]bool // the daemons' pids
 }
 
-// child is a daemon and how it stands.
-type child struct {
-	daemon
-	ended chan syscall.WaitStatus // gets the end of each of its processes
-
-	// Guarded by the mutex of children.
-	pid       int           // 0 while it does not run
-	since     time.Time     // when it last started
-	stopped   bool          // it runs again only when it is told to
-	notBefore time.Time     // do not spin on one that cannot run
-	pause     time.Duration // the next one
-}
-
-func newChildren(logs string, patience time.Duration, daemons []daemon) *children {
-	c := &children{logs: logs, patience: patience, running: map[int]*child{}}
-	for _, d := range daemons {
-		c.daemons = append(c.daemons, &child{daemon: d, ended: make(chan syscall.WaitStatus, 1), pause: firstPause})
-	}
-	return c
-}
-
-// keepAllRunning does not return.
-func (c *children) keepAllRunning() {
-	for _, d := range c.daemons {
-		go c.keepRunning(d)
-	}
-	c.reap()
-}
-
-// keepRunning starts d when it may and can run, and again whenever it ends.
-func (c *children) keepRunning(d *child) {
-	for {
-		_ = poll(context.Background(), 50*time.Millisecond, func() (bool, error) {
-			return c.due(d) && (d.after == nil || d.after()), nil
-		})
-		if err := c.run(d); err != nil {
-			log.Printf("starting %s: %v", d.name, err)
-			c.mu.Lock()
-			d.holdOff()
-			c.mu.Unlock()
+// keepRunning starts d when it may and can run, and again when it has ended, until ctx ends.
+func (s *supervisor) keepRunning(ctx context.Context, d daemon) {
+	isStopped := func() bool { return exists(filepath.Join(s.state, stoppedFolder, d.name)) }
+	for pause := firstPause; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		if isStopped() || !d.ready() {
+			continue
+		}
+		started := time.Now()
+		err := s.run(d)
+		log.Printf("%s has ended, error: %v", d.name, err)
+		if time.Since(started) > 2*longestPause {
+			pause = firstPause // the reason for earlier ends has gone
+		}
+		for end := time.Now().Add(pause); time.Now().Before(end) && !isStopped(); {
+			time.Sleep(50 * time.Millisecond)
+		}
+		pause = min(2*pause, longestPause)
+		if isStopped() {
+			pause = firstPause
 		}
 	}
 }
 
-func (c *children) due(d *child) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !d.stopped && !time.Now().Before(d.notBefore)
-}
-
-func (d *child) holdOff() {
-	d.notBefore = time.Now().Add(d.pause)
-	d.pause = min(2*d.pause, longestPause)
-}
-
-// run starts d, unless it was stopped meanwhile, and returns when it has ended.
-func (c *children) run(d *child) error {
-	path, err := exec.LookPath(d.argv[0])
-	if err != nil {
+// run runs d until it ends, and sends it the signal that the file in the stopped folder names. The file in the running folder
+// exists for as long as the process can, and holds the pid when it does.
+func (s *supervisor) run(d daemon) error {
+	running, stopped := filepath.Join(s.state, runningFolder, d.name), filepath.Join(s.state, stoppedFolder, d.name)
+	if err := os.WriteFile(running, nil, 0o644); err != nil {
 		return err
 	}
-	out, err := os.OpenFile(filepath.Join(c.logs, d.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	defer os.Remove(running)
+	if exists(stopped) {
+		return nil // stop may have looked before the file above existed
+	}
+	out, err := os.OpenFile(filepath.Join(s.state, "logs", d.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	c.mu.Lock() // reap must not see the child before it is in the map
-	if d.stopped {
-		c.mu.Unlock()
-		return nil
-	}
-	process, err := os.StartProcess(path, d.argv, &os.ProcAttr{Files: []*os.File{nil, out, out}, Env: environment(), Dir: "/", Sys: &syscall.SysProcAttr{Setpgid: true}})
-	if err != nil {
-		c.mu.Unlock()
+	command := exec.Command(d.argv[0], d.argv[1:]...)
+	command.Env, command.Dir, command.Stdout, command.Stderr = environment(), "/", out, out
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.mu.Lock() // waitForOrphans must know the pid before the process can end
+	if err := command.Start(); err != nil {
+		s.mu.Unlock()
 		return err
 	}
-	d.pid, d.since = process.Pid, time.Now()
-	c.running[d.pid] = d
-	c.mu.Unlock()
-	status := <-d.ended
-	log.Printf("%s ended with status %d, signal %q", d.name, status.ExitStatus(), status.Signal())
-	return nil
-}
-
-func (c *children) reap() {
-	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGCHLD)
-	for range changed {
-		for {
-			c.mu.Lock()
-			var status syscall.WaitStatus
-			pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
-			if err != nil || pid <= 0 {
-				c.mu.Unlock()
-				break
+	pid := command.Process.Pid
+	s.own[pid] = true
+	s.mu.Unlock()
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	defer func() {
+		s.mu.Lock()
+		delete(s.own, pid)
+		s.mu.Unlock()
+	}()
+	if err := os.WriteFile(running, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return err
+	}
+	for sent := syscall.Signal(0); ; {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(20 * time.Millisecond):
+			text, _ := os.ReadFile(stopped) // absent, or not yet written
+			if number, _ := strconv.Atoi(string(text)); syscall.Signal(number) != sent {
+				sent = syscall.Signal(number)
+				_ = command.Process.Signal(sent) // it may have ended
 			}
-			if d, ok := c.running[pid]; ok {
-				delete(c.running, pid)
-				d.pid = 0
-				if time.Since(d.since) > 2*longestPause {
-					d.pause = firstPause // what it died of before is over
-				}
-				d.holdOff()
-				d.ended <- status
+		}
+	}
+}
+
+// waitForOrphans waits for the children that are no daemons: the first process of a namespace inherits every orphan.
+func (s *supervisor) waitForOrphans() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	for range ended {
+		s.mu.Lock()
+		for _, child := range childrenOf("self") {
+			if pid, err := strconv.Atoi(child); err == nil && !s.own[pid] {
+				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 			}
-			c.mu.Unlock()
 		}
+		s.mu.Unlock()
 	}
 }
 
-// stop ends the process of a daemon and returns when it has ended. The daemon
-// stays stopped, whatever comes of that, until start. What the process has
-// started itself, such as containers, runs on.
-func (c *children) stop(name string, sig syscall.Signal) error {
-	d, err := c.find(name)
-	if err != nil {
-		return err
+// childrenOf returns the pids of a process's children.
+func childrenOf(process string) (pids []string) {
+	tasks, _ := filepath.Glob("/proc/" + process + "/task/*/children")
+	for _, task := range tasks {
+		children, _ := os.ReadFile(task) // a thread may have ended
+		pids = append(pids, strings.Fields(string(children))...)
 	}
-	c.mu.Lock()
-	d.stopped = true
-	pid := d.pid
-	if pid != 0 { // it is not reaped yet: the pid is nobody else's
-		err = syscall.Kill(pid, sig)
-	}
-	c.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("ending %s: %w", name, err)
-	}
-	if !c.await(func() bool { return pid == 0 || d.pid != pid }) {
-		return fmt.Errorf("%s has not ended %v after the signal %q (--kill sends SIGKILL)", name, c.patience, sig)
-	}
-	return nil
-}
-
-// start lets a daemon run again and returns when it has been started.
-func (c *children) start(name string) error {
-	d, err := c.find(name)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	d.stopped, d.notBefore, d.pause = false, time.Time{}, firstPause
-	c.mu.Unlock()
-	if !c.await(func() bool { return d.pid != 0 }) {
-		return fmt.Errorf("%s could not start within %v; it does as soon as the parts that it needs are there", name, c.patience)
-	}
-	return nil
-}
-
-// await waits until done, which may look at every child, or for too long.
-func (c *children) await(done func() bool) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), c.patience)
-	defer cancel()
-	return poll(ctx, 10*time.Millisecond, func() (bool, error) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return done(), nil
-	}) == nil
-}
-
-func (c *children) find(name string) (*child, error) {
-	var names []string
-	for _, d := range c.daemons {
-		if d.name == name {
-			return d, nil
-		}
-		names = append(names, d.name)
-	}
-	return nil, fmt.Errorf("no part %q; the parts are %s", name, strings.Join(names, ", "))
-}
-
-// stopped are the names of those that do not run until they are told to, in
-// the order in which they can be started.
-func (c *children) stopped() (names []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, d := range c.daemons {
-		if d.stopped {
-			names = append(names, d.name)
-		}
-	}
-	return names
+	return pids
 }

@@ -8,119 +8,97 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
 var newest = versions{kubernetesVersion, kubernetesVersion}
 
-func TestNewCluster(t *testing.T) {
-	for name, valid := range map[string]bool{
-		"default": true, "e2e-2": true, "a": true,
-		"": false, "../other": false, "UPPER": false, "-a": false, "a-": false, strings.Repeat("a", 21): false,
-	} {
-		if _, err := newCluster(name); (err == nil) != valid {
-			t.Errorf("%q: error %v, want valid %t", name, err, valid)
-		}
-	}
-}
-
 func TestLock(t *testing.T) {
+	const now = syscall.LOCK_EX | syscall.LOCK_NB
 	path := filepath.Join(t.TempDir(), "lock")
-	first, err := lockNow(path)
+	first, err := lockFile(path, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lockNow(path); err == nil {
+	if _, err := lockFile(path, now); err == nil {
 		t.Error("two hold the lock")
 	}
-	// Its owner removes the file last: whoever comes next must not share a lock
-	// with one who still waits for the removed one.
+	// Its owner removes the file last: a process that waits for the removed file must not get a lock that locks nothing.
 	waited := make(chan error, 1)
 	go func() {
-		unlock, err := lockWaiting(path)
+		second, err := lockFile(path, syscall.LOCK_EX)
 		if err == nil {
-			if _, taken := lockNow(path); taken == nil {
-				err = errors.New("the lock that was waited for locks nothing")
+			if _, taken := lockFile(path, now); taken == nil {
+				err = errors.New("another process has the same lock")
 			}
-			unlock()
+			second.Close()
 		}
 		waited <- err
 	}()
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
+	time.Sleep(100 * time.Millisecond) // it waits
+	must(t, os.Remove(path))
+	must(t, first.Close())
 	if err := <-waited; err != nil {
 		t.Error(err)
 	}
 }
 
-// A machine that lacks something, and cannot install it, gets one line that
-// says what and how to get it.
+// On a machine that lacks a program, and cannot install it, the error is one line: what is missing, and how to get it.
 func TestMachineWithoutTools(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	err := prepareMachine(t.Context(), newProgress(&bytes.Buffer{}))
-	if err == nil || strings.Contains(err.Error(), "\n") {
-		t.Fatalf("got %v, want one line", err)
-	}
-	for _, want := range []string{"runc (starts containers", "Debian calls the packages:", "busybox-static", "buildah"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in %q", want, err)
+	for tests, gcc := range map[bool]bool{true: true, false: false} {
+		err := prepareMachine(t.Context(), &progress{out: &bytes.Buffer{}}, tests)
+		if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "gcc libc6-dev") != gcc {
+			t.Fatalf("for tests %t: got %v, want one line, with gcc %t", tests, err, gcc)
+		}
+		for _, want := range []string{"runc (starts containers", "Debian calls the packages:", "busybox-static"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q is not in %q", want, err)
+			}
 		}
 	}
 }
 
-// What a part is made of must show in its key, or an old binary is used.
+// Everything that a part is made of is in its key: otherwise an old program would be used.
 func TestCacheKey(t *testing.T) {
 	source := t.TempDir()
-	module := filepath.Join(source, "parts", "pause")
-	if err := os.MkdirAll(module, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	write := func(text string) {
-		if err := os.WriteFile(filepath.Join(module, "go.mod"), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	key := func(p part) string {
+	must(t, os.MkdirAll(filepath.Join(source, "parts", "pause"), 0o755))
+	key := func(p part, module string) string {
+		t.Helper()
+		must(t, os.WriteFile(filepath.Join(source, "parts", "pause", "go.mod"), []byte(module), 0o644))
 		k, err := p.cacheKey(source)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return k
 	}
 	p := part{name: "pause", packages: []string{"."}}
-	write("module a")
-	first := key(p)
-	if again := key(p); again != first {
-		t.Errorf("the key changes by itself: %s, %s", first, again)
+	first := key(p, "module a")
+	if again := key(p, "module a"); again != first {
+		t.Errorf("the same part has two keys: %s, %s", first, again)
 	}
 	flags := p
 	flags.ldflags = "-X a=b"
-	if key(flags) == first {
+	if key(flags, "module a") == first {
 		t.Error("other flags have the same key")
 	}
-	write("module b")
-	if key(p) == first {
+	if key(p, "module b") == first {
 		t.Error("another source has the same key")
 	}
 }
 
 func TestParts(t *testing.T) {
-	seen := map[string]bool{}
-	for _, p := range parts(versions{"1.37.2", "1.34.4"}) {
-		if _, err := os.Stat(filepath.Join("parts", p.name, "go.mod")); (err == nil) != (p.version == "") {
-			t.Errorf("the module of %s, of Kubernetes %q: %v", p.name, p.version, err)
+	made := map[string]bool{}
+	parts := append(clusterParts(versions{"1.37.2", "1.34.4"}), helm, helm3)
+	for _, p := range parts {
+		if exists(filepath.Join("parts", p.name, "go.mod")) != (p.version == "") {
+			t.Errorf("part %s of Kubernetes %q: does it have a module?", p.name, p.version)
 		}
-		for _, pkg := range p.packages {
-			name := p.binary(pkg)
-			if seen[name] {
+		for _, name := range p.programs() {
+			if made[name] {
 				t.Errorf("two parts make %s", name)
 			}
-			seen[name] = true
+			made[name] = true
 		}
 		want := ""
 		switch {
@@ -133,9 +111,24 @@ func TestParts(t *testing.T) {
 			t.Errorf("%s has version %q and reports it by %q, want %q", p.name, p.version, p.ldflags, want)
 		}
 	}
-	for _, d := range daemons(false) {
-		if !seen[d.argv[0]] {
+	for _, d := range daemons("test", false) {
+		if !made[d.argv[0]] {
 			t.Errorf("no part makes %s", d.argv[0])
+		}
+	}
+	if builds := together(parts); len(builds) != len(parts)-4 {
+		t.Errorf("%d builds of %d parts: the five commands of Kubernetes 1.37.2 need one", len(builds), len(parts))
+	}
+}
+
+// What is compiled for Kubernetes is compiled again for a part whose modules have other versions.
+func TestSharedVersions(t *testing.T) {
+	_, minor, _ := strings.Cut(kubernetesVersion, ".")
+	for _, module := range []string{"../..", "parts/certmanager", "parts/helm"} {
+		text, err := os.ReadFile(filepath.Join(module, "go.mod"))
+		must(t, err)
+		if want := "k8s.io/client-go v0." + minor; !strings.Contains(string(text), want) {
+			t.Errorf("%s/go.mod lacks %s", module, want)
 		}
 	}
 }
@@ -155,37 +148,26 @@ func TestPublishedModules(t *testing.T) {
 	}
 }
 
-// What is there already does not wait for somebody else's minutes of building.
+// A build of parts that exist does not wait for another build.
 func TestNothingToBuild(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	cache, err := cacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := programs(".", newest)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	parts := clusterParts(newest)
+	list, err := programs(".", parts)
+	must(t, err)
 	for _, path := range list {
-		if err := os.MkdirAll(filepath.Join(cache, filepath.Dir(path)), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.MkdirAll(filepath.Join(cache, filepath.Dir(path)), 0o755))
 	}
-	lock, err := lockNow(filepath.Join(cache, "lock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
+	held, err := lockFile(filepath.Join(cache, "lock"), syscall.LOCK_EX)
+	must(t, err)
+	defer held.Close()
 	bin := t.TempDir()
 	built := make(chan error, 1)
-	go func() {
-		built <- buildMissing(t.Context(), newProgress(&bytes.Buffer{}), ".", bin, newest)
-	}()
+	go func() { built <- buildAll(t.Context(), &progress{out: &bytes.Buffer{}}, ".", bin, parts) }()
 	select {
 	case err := <-built:
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 	case <-time.After(10 * time.Second):
 		t.Fatal("it waits for the lock")
 	}
@@ -196,17 +178,15 @@ func TestNothingToBuild(t *testing.T) {
 	}
 }
 
-// A cluster that is up with another version, or without the audit log, must not
-// pass for the wanted one.
+// up replaces a cluster of another version, or of another audit policy.
 func TestClustersDiffer(t *testing.T) {
 	seen := map[string]versions{}
 	for _, v := range []versions{newest, {"1.36.3", "1.36.3"}, {kubernetesVersion, "1.36.3"}, {kubernetesVersion, "1.34.4"}} {
-		list, err := programs(".", v)
-		if err != nil {
-			t.Fatal(err)
-		}
+		list, err := programs(".", clusterParts(v))
+		must(t, err)
 		for _, audit := range []string{"", "rules: []", "rules: [{level: Metadata}]"} {
-			description := describe(list, []byte(audit))
+			description, err := describe(list, []byte(audit))
+			must(t, err)
 			if other, ok := seen[description]; ok {
 				t.Errorf("clusters of versions %v and %v, audited by %q, look the same", v, other, audit)
 			}
@@ -215,14 +195,12 @@ func TestClustersDiffer(t *testing.T) {
 	}
 }
 
-func TestProgressInALog(t *testing.T) {
+func TestProgress(t *testing.T) {
 	var out bytes.Buffer
-	p := newProgress(&out)
+	p := &progress{out: &out}
 	p.begin(2)
 	failure := errors.New("out of disk")
-	if err := p.run("building etcd", func() error { return nil }); err != nil {
-		t.Error(err)
-	}
+	must(t, p.run("building etcd", func() error { return nil }))
 	if err := p.run("building kubelet", func() error { return failure }); !errors.Is(err, failure) {
 		t.Errorf("got %v", err)
 	}
@@ -241,14 +219,14 @@ func TestUsage(t *testing.T) {
 		"no command":               {nil, "no command given"},
 		"an unknown command":       {[]string{"begin"}, `unknown command "begin"`},
 		"an argument too many":     {[]string{"down", "now"}, `down takes no arguments, got "now"`},
-		"an image without archive": {[]string{"image", "a:b"}, "image needs TAG FOLDER ARCHIVE"},
-		"nothing to load":          {[]string{"load"}, "load needs at least one image archive"},
-		"a bad name":               {[]string{"--name=a/b", "status"}, `--name "a/b"`},
-		"stop without a part":      {[]string{"--kill", "stop"}, "stop needs one PART"},
-		"start of two parts":       {[]string{"start", "etcd", "kubelet"}, "start needs one PART"},
+		"an image without archive": {[]string{"image", "a:b"}, "image needs TAG PROGRAM ARCHIVE"},
+		"nothing to load":          {[]string{"load"}, "load needs ARCHIVE"},
+		"a name with a slash":      {[]string{"--name=../b", "status"}, `--name "../b"`},
+		"a name that is too long":  {[]string{"--name=aaaaaaaaaaaaaaaaaaaaa", "status"}, "must be 1 to 20 lower-case letters"},
+		"stop without a part":      {[]string{"--kill", "stop"}, "stop needs PART"},
+		"start of two parts":       {[]string{"start", "etcd", "kubelet"}, "start needs PART"},
 		"a flag at the end":        {[]string{"stop", "kubelet", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
-		"no cluster for pid":       {[]string{"pid", "--name=no-such-cluster"}, "cluster no-such-cluster is down"},
-		"an unknown version":       {[]string{"up", "--kubernetes=1.29.0"}, `--kubernetes "1.29.0": must be one of 1.30.14, 1.31.14, `},
+		"an unknown version":       {[]string{"up", "--kubernetes=1.29.0", "--kubelet=1.30.14"}, `--kubernetes "1.29.0": must be one of 1.30.14, 1.31.14, `},
 		"an unknown kubelet":       {[]string{"up", "--kubelet=1.29.0"}, `--kubelet "1.29.0": must be one of `},
 		"no audit policy":          {[]string{"up", "--audit=no-such-file"}, "--audit: open no-such-file"},
 		"a supervisor by hand":     {[]string{"supervise", "a", "b"}, "supervise is started by up alone"},

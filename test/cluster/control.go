@@ -5,102 +5,87 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/rpc"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
-// Order tells the supervisor what to do with one part.
-type Order struct {
-	Part string
-	Kill bool // stop it without a warning
-}
+// The supervisor follows files of these folders, each named after a part. A file in the stopped folder holds the number of the
+// signal that the part's process gets; while the file exists, the part is not started. The supervisor writes those in the
+// running folder.
+const (
+	stoppedFolder = "stopped"
+	runningFolder = "running"
+)
 
-// control are the orders that the supervisor takes, in the form that net/rpc
-// wants. Only it knows when a part is being started, so it alone stops parts:
-// a signal from outside could come just before a start.
-type control struct{ children *children }
-
-func (c control) Stop(order Order, _ *struct{}) error {
-	if order.Kill {
-		return c.children.stop(order.Part, syscall.SIGKILL)
-	}
-	return c.children.stop(order.Part, syscall.SIGTERM)
-}
-
-func (c control) Start(order Order, _ *struct{}) error { return c.children.start(order.Part) }
-
-func (c control) Stopped(_ struct{}, names *[]string) error { //nolint:unparam // net/rpc wants the error
-	*names = c.children.stopped()
-	return nil
-}
-
-// obey takes orders from whoever may write to the listener's socket: root.
-func obey(listener net.Listener, children *children) error {
-	server := rpc.NewServer()
-	if err := server.RegisterName("control", control{children}); err != nil {
+// stop ends the process of a part, which remains stopped until start, even if an error is returned. What the process has
+// started itself, such as containers, keeps running.
+func (c *cluster) stop(ctx context.Context, part string, signal syscall.Signal) error {
+	if err := c.check(part); err != nil {
 		return err
 	}
-	go server.Accept(listener)
+	// A rename, since the supervisor may read the file at any time.
+	draft := c.path(stoppedFolder + "." + part)
+	if err := os.WriteFile(draft, []byte(strconv.Itoa(int(signal))), 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(draft, c.path(stoppedFolder, part)); err != nil {
+		return err
+	}
+	if err := poll(ctx, c.timeout, func() bool { return !exists(c.path(runningFolder, part)) }); err != nil {
+		return fmt.Errorf("%s has not ended %v after the signal %q (--kill sends SIGKILL): %w", part, c.timeout, signal, err)
+	}
 	return nil
 }
 
-// order has a part stopped, started, or one after the other, and returns when
-// that is so.
-func (c *cluster) order(ctx context.Context, command string, order Order) error {
-	var err error
-	if command != "start" {
-		err = c.call(ctx, "Stop", order, nil)
+// start lets a part run again and returns when its process exists.
+func (c *cluster) start(ctx context.Context, part string) error {
+	if err := c.check(part); err != nil {
+		return err
 	}
-	if command != "stop" && err == nil {
-		err = c.call(ctx, "Start", order, nil)
+	if err := os.RemoveAll(c.path(stoppedFolder, part)); err != nil {
+		return err
 	}
-	return err
-}
-
-// startStopped starts all that somebody has stopped.
-func (c *cluster) startStopped(ctx context.Context) error {
-	names, err := c.stopped(ctx)
+	err := poll(ctx, c.timeout, func() bool {
+		pid, _ := os.ReadFile(c.path(runningFolder, part))
+		return len(pid) > 0
+	})
 	if err != nil {
+		return fmt.Errorf("%s could not start within %v; it starts when the parts that it needs run: %w", part, c.timeout, err)
+	}
+	return nil
+}
+
+func (c *cluster) restart(ctx context.Context, part string, signal syscall.Signal) error {
+	if err := c.stop(ctx, part, signal); err != nil {
 		return err
 	}
-	for _, name := range names {
-		if err := c.order(ctx, "start", Order{Part: name}); err != nil {
+	return c.start(ctx, part)
+}
+
+// startStopped starts all parts that were stopped.
+func (c *cluster) startStopped(ctx context.Context) error {
+	for _, part := range c.stopped() {
+		if err := c.start(ctx, part); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *cluster) stopped(ctx context.Context) (names []string, err error) {
-	err = c.call(ctx, "Stopped", struct{}{}, &names)
-	return names, err
+// stopped returns the parts that do not run until they are started, in the order in which they can start.
+func (c *cluster) stopped() []string {
+	return slices.DeleteFunc(slices.Clone(c.parts), func(part string) bool { return !exists(c.path(stoppedFolder, part)) })
 }
 
-// call gives the supervisor an order and waits until it is carried out.
-func (c *cluster) call(ctx context.Context, method string, arguments, result any) error {
+func (c *cluster) check(part string) error {
 	if c.supervisor() == 0 {
 		return c.isDown()
 	}
-	client, err := rpc.Dial("unix", c.path(controlFile))
-	if err != nil {
-		return fmt.Errorf("reaching the supervisor: %w", err)
+	if !slices.Contains(c.parts, part) {
+		return fmt.Errorf("no part %q; the parts are %s", part, strings.Join(c.parts, ", "))
 	}
-	defer client.Close()
-	defer context.AfterFunc(ctx, func() { client.Close() })()
-	if err := client.Call("control."+method, arguments, result); ctx.Err() == nil {
-		return err
-	}
-	return ctx.Err()
-}
-
-// printPID prints the pid for nsenter and the like.
-func (c *cluster) printPID(out io.Writer) error {
-	pid := c.supervisor()
-	if pid == 0 {
-		return c.isDown()
-	}
-	_, err := fmt.Fprintln(out, pid)
-	return err
+	return nil
 }

@@ -3,107 +3,126 @@
 package main
 
 import (
-	"context"
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"path"
+	"runtime"
 	"strings"
 )
 
-// builderDockerfile makes an image to build Go programs in out of this
-// machine's own Go: no registry is needed.
-const builderDockerfile = `FROM scratch
-COPY --from=go / /usr/local/go
-COPY --from=shell busybox /bin/busybox
-COPY --from=certificates ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-RUN ["/bin/busybox", "--install", "-s", "/bin"]
-RUN mkdir -m 1777 /tmp
-ENV PATH=/usr/local/go/bin:/bin GOTOOLCHAIN=local GOPROXY=%s GOSUMDB=%s
-`
-
-const certificates = "/etc/ssl/certs/ca-certificates.crt"
-
-// buildImage builds folder's Dockerfile as tag and writes it to archive, which
-// load takes. It uses the machine's Go as builder and an empty base image.
-func buildImage(ctx context.Context, progress *progress, tag, folder, archive string) error {
-	progress.begin(3)
-	builder, err := builderImage(ctx, progress)
-	if err != nil {
-		return err
-	}
-	version, err := exec.CommandContext(ctx, "git", "-C", folder, "describe", "--always", "--dirty", "--tags").Output()
-	if err != nil {
-		version = []byte("development") // a folder without history
-	}
-	if err := progress.run("building image "+tag, func() error {
-		return buildah(ctx, "bud", "--isolation", "chroot", "--layers",
-			"--build-arg", "BUILDER="+builder, "--build-arg", "BASE=scratch", "--build-arg", "VERSION="+strings.TrimSpace(string(version)),
-			"--tag", tag, folder)
-	}); err != nil {
-		return err
-	}
-	return progress.run("writing "+archive, func() error { return saveImage(ctx, tag, archive) })
+// image is a container image of one static program. It needs neither a registry nor a base image.
+type image struct {
+	reference string
+	program   string         // the file on this machine
+	path      string         // its path in the image
+	links     []string       // links to it in the same folder
+	config    map[string]any // entry point, user, ...
 }
 
-// builderImage makes the image to build in, once for each version of Go.
-func builderImage(ctx context.Context, progress *progress) (string, error) {
-	goEnv := func(name string) (string, error) {
-		value, err := exec.CommandContext(ctx, "go", "env", name).Output()
-		return strings.TrimSpace(string(value)), err
+// productImage is what the Dockerfile builds on an empty base; TestDockerfile compares both.
+func productImage(reference, program string) image {
+	config := map[string]any{"User": "65532:65532", "Entrypoint": []string{"/essential-containers"}}
+	return image{reference, program, "/essential-containers", nil, config}
+}
+
+// ownImages returns the images that every cluster has: the pause image and the one of the tests.
+func ownImages(pause string) ([]image, error) {
+	busybox, err := staticBusybox()
+	if err != nil {
+		return nil, err
 	}
-	values := map[string]string{}
-	for _, name := range []string{"GOROOT", "GOVERSION", "GOPROXY", "GOSUMDB"} {
-		value, err := goEnv(name)
-		if err != nil {
-			return "", fmt.Errorf("reading go env %s: %w", name, err)
-		}
-		values[name] = value
+	applets, err := exec.Command(busybox, "--list").Output()
+	if err != nil {
+		return nil, fmt.Errorf("listing the applets of busybox: %w", err)
 	}
-	tag := "localhost/essential-containers-builder:" + values["GOVERSION"]
-	return tag, progress.run("making a builder image from "+values["GOROOT"], func() error {
-		if buildah(ctx, "inspect", "--type", "image", tag) == nil {
-			return nil
+	return []image{
+		{"docker.io/local/pause:1", pause, "/pause", nil, map[string]any{"Entrypoint": []string{"/pause"}}},
+		{"docker.io/library/busybox:1.36", busybox, "/bin/busybox", strings.Fields(string(applets)), map[string]any{"Cmd": []string{"sh"}}},
+	}, nil
+}
+
+// staticBusybox finds a busybox that needs no libraries: its image has none.
+func staticBusybox() (string, error) {
+	program, err := exec.LookPath("busybox")
+	if err != nil {
+		return "", err
+	}
+	f, err := elf.Open(program)
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", program, err)
+	}
+	defer f.Close()
+	if libraries, err := f.ImportedLibraries(); err == nil && len(libraries) > 0 {
+		return "", fmt.Errorf("%s is not static: install busybox-static", program)
+	}
+	return program, nil
+}
+
+// write writes the image as `docker save` does. The archive appears when it is complete.
+func (i image) write(archive string) error {
+	program, err := os.ReadFile(i.program)
+	if err != nil {
+		return err
+	}
+	folder, name := path.Split(i.path)
+	files := []file{{tar.Header{Name: i.path, Mode: 0o755}, program}}
+	for _, link := range i.links {
+		if link != name {
+			files = append(files, file{tar.Header{Typeflag: tar.TypeSymlink, Name: folder + link, Linkname: name, Mode: 0o777}, nil})
 		}
-		busybox, err := staticBusybox()
-		if err != nil {
-			return err
-		}
-		folder, err := os.MkdirTemp("", "builder-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(folder)
-		dockerfile := fmt.Sprintf(builderDockerfile, values["GOPROXY"], values["GOSUMDB"])
-		if err := os.WriteFile(filepath.Join(folder, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
-			return err
-		}
-		return buildah(ctx, "bud", "--isolation", "chroot",
-			"--build-context", "go="+values["GOROOT"],
-			"--build-context", "shell="+filepath.Dir(busybox),
-			"--build-context", "certificates="+filepath.Dir(certificates),
-			"--tag", tag, folder)
+	}
+	layer, err := tarball(files)
+	if err != nil {
+		return err
+	}
+	config, err := json.Marshal(map[string]any{
+		"architecture": runtime.GOARCH, "os": "linux", "config": i.config,
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
 	})
-}
-
-// saveImage writes the image to archive, which appears only when it is whole.
-func saveImage(ctx context.Context, tag, archive string) error {
-	partial := archive + ".partial"
-	if err := os.RemoveAll(partial); err != nil { // buildah adds to what is there
+	if err != nil {
 		return err
 	}
-	if err := buildah(ctx, "push", tag, "docker-archive:"+partial+":"+tag); err != nil {
+	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{i.reference}, "Layers": []string{"layer.tar"}}})
+	if err != nil {
 		return err
 	}
-	return os.Rename(partial, archive)
+	all, err := tarball([]file{
+		{tar.Header{Name: "manifest.json", Mode: 0o644}, manifest},
+		{tar.Header{Name: "config.json", Mode: 0o644}, config},
+		{tar.Header{Name: "layer.tar", Mode: 0o644}, layer},
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(archive+".partial", all, 0o644), os.Rename(archive+".partial", archive))
 }
 
-// buildah runs one command with the storage driver that works everywhere.
-func buildah(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "buildah", args...)
-	cmd.Env = append(os.Environ(), "STORAGE_DRIVER=vfs")
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("buildah %s: %w\n%s", args[0], err, output)
+// file is one in an archive.
+type file struct {
+	header  tar.Header
+	content []byte
+}
+
+func tarball(files []file) ([]byte, error) {
+	var archive bytes.Buffer
+	writer := tar.NewWriter(&archive)
+	for _, f := range files {
+		f.header.Name = strings.TrimPrefix(f.header.Name, "/")
+		f.header.Size = int64(len(f.content))
+		if err := writer.WriteHeader(&f.header); err != nil {
+			return nil, err
+		}
+		if _, err := writer.Write(f.content); err != nil {
+			return nil, err
+		}
 	}
-	return nil
+	err := writer.Close()
+	return archive.Bytes(), err
 }

@@ -1,11 +1,11 @@
 //go:build linux
 
-// Command cluster runs a Kubernetes of real parts on one Linux machine: etcd,
-// API server, controller-manager, scheduler, kubelet, containerd, kube-proxy
-// and cert-manager's controllers, all built from Go modules. See README.md.
+// Command cluster runs a Kubernetes of real parts on one Linux machine: etcd, API server, controller-manager, scheduler,
+// kubelet, containerd, kube-proxy and cert-manager's controllers, all built from Go modules. See README.md.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -14,56 +14,52 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
-const usage = `A Kubernetes of real parts on this machine, for tests and for the demo.
+const usage = `A Kubernetes of real parts on this machine, for the tests and the demo.
 
 Usage: cluster [flags] COMMAND
 
 Commands:
-  build        build all parts; what is built already is not built again
+  build        build the parts of a cluster and Helm, or find them in the cache
+  build-helm   build Helm alone
   up           build, start, and wait until the cluster is ready
-  image TAG FOLDER ARCHIVE
-               build FOLDER's Dockerfile as TAG, without any registry, into ARCHIVE
-  load ARCHIVE...
-               load container images into the cluster
-  status       say whether the cluster is up, and list its processes
-  stop PART    end one of the cluster's parts; it stays stopped until start, restart or up
-  start PART   run it again; done when its process is there, ready or not
+  image TAG PROGRAM ARCHIVE
+               write an image of the built program essential-containers, without any registry
+  load ARCHIVE load a container image into the cluster
+  status       print whether the cluster is up, and its processes
+  stop PART    end one of the cluster's parts; it remains stopped until start, restart or up
+  start PART   run it again; returns when its process exists, ready or not
   restart PART stop it and start it
-  pid          print the pid of the supervisor, whose namespaces are the cluster's
-  down         end every process of the cluster and remove all it left
+  down         end every process of the cluster and remove everything that belongs to it
 
 Flags:
 `
 
 func main() {
 	// A user who becomes root by plain su keeps a PATH without root's programs.
-	if err := os.Setenv("PATH", os.Getenv("PATH")+":"+systemPath); err != nil {
+	err := os.Setenv("PATH", os.Getenv("PATH")+":"+systemPath)
+	if err == nil {
+		err = run(os.Args[1:], os.Stdout)
+	}
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
-	}
-	if err := run(os.Args[1:], os.Stdout); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "cluster:", err)
-			os.Exit(1)
-		}
 	}
 }
 
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
-	name := flags.String("name", "default", "which cluster: several can run beside each other")
+	name := flags.String("name", "default", "name of the cluster; several can run at the same time")
 	sources := flags.String("sources", "test/cluster", "this program's source folder")
-	binDir := flags.String("bin-dir", "bin", "where to link the built programs (kubectl, helm, ...)")
-	kubernetes := flags.String("kubernetes", kubernetesVersion, "version of Kubernetes that build and up take: "+strings.Join(kubernetesVersions, ", "))
+	binDir := flags.String("bin-dir", "bin", "folder for links to the built programs (kubectl, helm, ...)")
+	kubernetes := flags.String("kubernetes", kubernetesVersion, "version of Kubernetes that build and up use: "+strings.Join(kubernetesVersions, ", "))
 	kubelet := flags.String("kubelet", "", "version of the kubelet, if it is another one")
-	auditPolicy := flags.String("audit", "", "`file` with the audit policy of the API server that up starts, which then writes logs/audit.log; default: no audit")
-	kill := flags.Bool("kill", false, "stop and restart send SIGKILL instead of SIGTERM")
+	auditPolicy := flags.String("audit", "", "`file` with the audit policy of the API server that up starts, which then writes logs/audit.log; default: no audit log")
+	tests := flags.Bool("tests", false, "build: also Helm 3, and the distribution's programs that only the tests need")
+	kill := flags.Bool("kill", false, "stop and restart: send SIGKILL instead of SIGTERM")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
@@ -76,35 +72,16 @@ func run(args []string, out io.Writer) error {
 		flags.Usage()
 		return errors.New("no command given")
 	}
-	command, rest := words[0], words[1:]
-	if command == superviseCommand {
-		return supervise(rest)
+	if words[0] == superviseCommand {
+		return supervise(words[1:])
 	}
 	c, err := newCluster(*name)
 	if err != nil {
 		return err
 	}
-	v, err := newVersions(*kubernetes, *kubelet)
-	if err != nil {
+	v := versions{*kubernetes, cmp.Or(*kubelet, *kubernetes)}
+	if err := v.validate(); err != nil {
 		return err
-	}
-	// An interrupted command leaves a state that the next one takes up.
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	progress := newProgress(out)
-	switch {
-	case command == "load":
-		return c.load(ctx, rest)
-	case command == "image" && len(rest) == 3:
-		return buildImage(ctx, progress, rest[0], rest[1], rest[2])
-	case command == "image":
-		return errors.New("image needs TAG FOLDER ARCHIVE")
-	case (command == "stop" || command == "start" || command == "restart") && len(rest) == 1:
-		return c.order(ctx, command, Order{Part: rest[0], Kill: *kill})
-	case command == "stop" || command == "start" || command == "restart":
-		return fmt.Errorf("%s needs one PART", command)
-	case len(rest) > 0:
-		return fmt.Errorf("%s takes no arguments, got %q", command, strings.Join(rest, " "))
 	}
 	source, err := filepath.Abs(*sources)
 	if err != nil {
@@ -116,36 +93,62 @@ func run(args []string, out io.Writer) error {
 			return fmt.Errorf("--audit: %w", err)
 		}
 	}
-	if os.Geteuid() != 0 && slices.Contains([]string{"build", "up", "down"}, command) {
-		return notRoot(args)
+	ending := syscall.SIGTERM
+	if *kill {
+		ending = syscall.SIGKILL
 	}
-	switch command {
-	case "build":
-		return buildAll(ctx, progress, source, *binDir, v)
-	case "up":
-		if err := buildAll(ctx, progress, source, *binDir, v); err != nil {
+	// The next command continues from the state that an interrupted one leaves.
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	progress := &progress{out: out}
+	buildParts := func() error {
+		if err := prepareMachine(ctx, progress, *tests); err != nil {
 			return err
 		}
-		return c.up(ctx, progress, source, v, audit)
-	case "down":
-		return c.down(progress)
-	case "status":
-		return c.status(ctx, out)
-	case "pid":
-		return c.printPID(out)
+		parts := append(clusterParts(v), helm)
+		if *tests {
+			parts = append(parts, helm3)
+		}
+		return buildAll(ctx, progress, source, *binDir, parts)
 	}
-	flags.Usage()
-	return fmt.Errorf("unknown command %q", command)
+	commands := map[string]struct {
+		arguments string
+		root      bool
+		run       func(args []string) error
+	}{
+		"build":      {"", true, func([]string) error { return buildParts() }},
+		"build-helm": {"", false, func([]string) error { return buildAll(ctx, progress, source, *binDir, []part{helm}) }},
+		"up": {"", true, func([]string) error {
+			if err := buildParts(); err != nil {
+				return err
+			}
+			return c.up(ctx, progress, source, v, audit)
+		}},
+		"image":   {"TAG PROGRAM ARCHIVE", false, func(a []string) error { return productImage(a[0], a[1]).write(a[2]) }},
+		"load":    {"ARCHIVE", false, func(a []string) error { return c.load(ctx, a[0]) }},
+		"status":  {"", false, func([]string) error { return c.status(ctx, out) }},
+		"stop":    {"PART", false, func(a []string) error { return c.stop(ctx, a[0], ending) }},
+		"start":   {"PART", false, func(a []string) error { return c.start(ctx, a[0]) }},
+		"restart": {"PART", false, func(a []string) error { return c.restart(ctx, a[0], ending) }},
+		"down":    {"", true, func([]string) error { return c.down(progress) }},
+	}
+	command, known := commands[words[0]]
+	switch wanted := len(strings.Fields(command.arguments)); {
+	case !known:
+		flags.Usage()
+		return fmt.Errorf("unknown command %q", words[0])
+	case len(words)-1 != wanted && wanted == 0:
+		return fmt.Errorf("%s takes no arguments, got %q", words[0], strings.Join(words[1:], " "))
+	case len(words)-1 != wanted:
+		return fmt.Errorf("%s needs %s", words[0], command.arguments)
+	case command.root && os.Geteuid() != 0:
+		// Plain sudo does not find Go: it has a PATH of its own.
+		return fmt.Errorf(`packages, namespaces, mounts and cgroups need root: run it again with: sudo env PATH="$PATH" go run ./test/cluster %s`, strings.Join(args, " "))
+	}
+	return command.run(words[1:])
 }
 
-// notRoot names a command that works with these arguments. Plain sudo does not
-// find Go: it has a PATH of its own.
-func notRoot(args []string) error {
-	return fmt.Errorf(`packages, namespaces, mounts and cgroups need root: run it again with: sudo env PATH="$PATH" go run ./test/cluster %s`, strings.Join(args, " "))
-}
-
-// parse takes flags wherever they stand, behind the command too, and returns
-// the other words.
+// parse accepts flags anywhere, also after the command, and returns the other words.
 func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
 	for {
 		if err := flags.Parse(args); err != nil {
@@ -155,22 +158,5 @@ func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
 			return words, nil
 		}
 		words, args = append(words, flags.Arg(0)), flags.Args()[1:]
-	}
-}
-
-// poll calls done every interval until it reports true, returns an error, or
-// ctx ends.
-func poll(ctx context.Context, interval time.Duration, done func() (bool, error)) error {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
 	}
 }

@@ -10,6 +10,6 @@ import (
 )
 
 func main() {
-	fmt.Fprintf(os.Stderr, "cluster: this is %s: a kubelet runs on Linux only; use a Linux machine or a virtual one\n", runtime.GOOS)
+	fmt.Fprintf(os.Stderr, "cluster: this is %s, but a kubelet runs on Linux only: use a Linux machine, real or virtual\n", runtime.GOOS)
 	os.Exit(1)
 }

@@ -4,14 +4,12 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,30 +22,26 @@ import (
 
 const kubernetesVersion = "1.37.2"
 
-// kubernetesVersions can run as a whole. As long as it is not newer, the kubelet
-// can have another version than the API server.
+// kubernetesVersions can run as a whole. As long as it is not newer, the kubelet can have another version than the API server.
 var kubernetesVersions = []string{"1.30.14", "1.31.14", "1.32.13", "1.33.13", "1.34.4", "1.35.4", "1.36.3", kubernetesVersion}
 
-// versions are those of a cluster's Kubernetes: of the kubelet, and of all else.
+// versions of Kubernetes in a cluster: of the kubelet, and of all else.
 type versions struct{ kubernetes, kubelet string }
 
-// newVersions checks versions; an empty kubelet's is that of all else.
-func newVersions(kubernetes, kubelet string) (versions, error) {
-	v := versions{kubernetes, cmp.Or(kubelet, kubernetes)}
-	for _, flag := range [][2]string{{"kubernetes", v.kubernetes}, {"kubelet", v.kubelet}} {
-		if !slices.Contains(kubernetesVersions, flag[1]) {
-			return v, fmt.Errorf("--%s %q: must be one of %s", flag[0], flag[1], strings.Join(kubernetesVersions, ", "))
+func (v versions) validate() error {
+	for flag, version := range map[string]string{"kubernetes": v.kubernetes, "kubelet": v.kubelet} {
+		if !slices.Contains(kubernetesVersions, version) {
+			return fmt.Errorf("--%s %q: must be one of %s", flag, version, strings.Join(kubernetesVersions, ", "))
 		}
 	}
-	return v, nil
+	return nil
 }
 
-// part is one folder below parts/: a Go module of its own, since containerd,
-// etcd, Helm and cert-manager cannot agree on their dependencies. A command of
-// Kubernetes has no folder: kubernetesModule.
+// part is a Go module in a folder below parts/, since containerd, etcd, Helm and cert-manager cannot agree on their
+// dependencies, or a command of Kubernetes, which has no folder: kubernetesModule.
 type part struct {
-	name     string   // of the folder, and of the binary if there is one only
-	packages []string // of several, each makes a binary named after its last element
+	name     string   // of the folder, and of the program if there is one only
+	packages []string // of several, each makes a program named after its last element
 	tags     string
 	ldflags  string
 	version  string // of Kubernetes, for its commands
@@ -62,8 +56,8 @@ func kubernetesPart(command, version string) part {
 	return part{name: command, ldflags: ldflags, version: version, packages: []string{"k8s.io/kubernetes/cmd/" + command}}
 }
 
-// parts are those of a cluster of these versions.
-func parts(v versions) []part {
+// clusterParts are those of a cluster of these versions.
+func clusterParts(v versions) []part {
 	list := []part{
 		{name: "etcd", packages: []string{"go.etcd.io/etcd/server/v3"}},
 		{name: "cni", packages: []string{
@@ -77,46 +71,50 @@ func parts(v versions) []part {
 			"github.com/containerd/containerd/v2/cmd/ctr",
 		}},
 	}
-	// One by one, so that the minutes these take show as steps.
 	for _, command := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubectl"} {
 		list = append(list, kubernetesPart(command, v.kubernetes))
 	}
 	return append(list,
 		kubernetesPart("kubelet", v.kubelet),
-		part{name: "helm", packages: []string{"helm.sh/helm/v4/cmd/helm"}},
-		part{name: "helm3", packages: []string{"helm.sh/helm/v3/cmd/helm"}},
 		part{name: "certmanager", packages: []string{"."}},
 		part{name: "pause", packages: []string{"."}},
 	)
 }
 
-// binary is the name of the program that a package of the part makes.
-func (p part) binary(pkg string) string {
+var (
+	helm  = part{name: "helm", packages: []string{"helm.sh/helm/v4/cmd/helm"}}
+	helm3 = part{name: "helm3", packages: []string{"helm.sh/helm/v3/cmd/helm"}}
+)
+
+// programs are the names of those that the part makes.
+func (p part) programs() []string {
 	if len(p.packages) == 1 {
-		return p.name
+		return []string{p.name}
 	}
-	return filepath.Base(pkg)
+	var names []string
+	for _, pkg := range p.packages {
+		names = append(names, filepath.Base(pkg))
+	}
+	return names
 }
 
-// title names the part's programs for people.
-func (p part) title() string {
-	names := make([]string, len(p.packages))
-	for i, pkg := range p.packages {
-		names[i] = p.binary(pkg)
+// programs are those of the parts: name to path, relative to the cache folder.
+func programs(source string, parts []part) (map[string]string, error) {
+	list := map[string]string{}
+	for _, p := range parts {
+		key, err := p.cacheKey(source)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range p.programs() {
+			list[name] = filepath.Join(key, name)
+		}
 	}
-	return strings.Join(names, ", ")
+	return list, nil
 }
 
-// buildAll checks the machine, builds every part that the cache does not hold,
-// and links all programs into binDir.
-func buildAll(ctx context.Context, progress *progress, source, binDir string, v versions) error {
-	if err := prepareMachine(ctx, progress); err != nil {
-		return err
-	}
-	return buildMissing(ctx, progress, source, binDir, v)
-}
-
-func buildMissing(ctx context.Context, progress *progress, source, binDir string, v versions) error {
+// buildAll builds every part that the cache does not hold, and links all programs into binDir.
+func buildAll(ctx context.Context, progress *progress, source, binDir string, parts []part) error {
 	if err := os.MkdirAll(binDir, 0o755); err != nil {
 		return err
 	}
@@ -124,58 +122,73 @@ func buildMissing(ctx context.Context, progress *progress, source, binDir string
 	if err != nil {
 		return err
 	}
-	missing, err := linkAll(source, cache, binDir, v)
+	missing, err := linkAll(source, cache, binDir, parts)
 	if err != nil || len(missing) == 0 {
-		return err // somebody else's build of other parts is nothing to wait for
+		return err // without waiting for another build
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return err
+	path := filepath.Join(cache, "lock")
+	lock, err := lockFile(path, syscall.LOCK_EX|syscall.LOCK_NB)
+	if err != nil {
+		fmt.Fprintf(progress.out, "another process builds parts: waiting (%v)\n", err)
+		lock, err = lockFile(path, syscall.LOCK_EX)
 	}
-	unlock, err := lockWaiting(filepath.Join(cache, "lock"))
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	if missing, err = linkAll(source, cache, binDir, v); err != nil {
+	defer lock.Close()
+	if missing, err = linkAll(source, cache, binDir, parts); err != nil {
 		return err
 	}
-	progress.begin(len(missing))
-	for _, p := range missing {
-		if err := progress.run("building "+p.title(), func() error { return p.build(ctx, source, p.dir) }); err != nil {
-			return fmt.Errorf("building %s: %w", p.title(), err)
+	builds := together(missing)
+	progress.begin(len(builds))
+	for _, parts := range builds {
+		var names []string
+		for _, p := range parts {
+			names = append(names, p.programs()...)
+		}
+		what := "building " + strings.Join(names, ", ")
+		if version := parts[0].version; version != "" {
+			what += " of Kubernetes " + version
+		}
+		if err := progress.run(what, func() error { return build(ctx, source, cache, parts) }); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
 	return nil
 }
 
-// missingPart is one that the cache does not hold, and the folder it belongs in.
-type missingPart struct {
-	part
-	dir string
-}
-
-// linkAll links all programs into binDir, whether they are built or not, and
-// returns the parts that are to be built.
-func linkAll(source, cache, binDir string, v versions) (missing []missingPart, err error) {
-	for _, p := range parts(v) {
-		key, err := p.cacheKey(source)
-		if err != nil {
+// linkAll links the programs into binDir, whether they are built or not, and returns the parts that have to be built.
+func linkAll(source, cache, binDir string, parts []part) (missing []part, err error) {
+	list, err := programs(source, parts)
+	if err != nil {
+		return nil, err
+	}
+	for name, path := range list {
+		// At no time does the link point nowhere: another process may use the program.
+		link := filepath.Join(binDir, name)
+		unused := fmt.Sprintf("%s.%d", link, os.Getpid())
+		if err := errors.Join(os.Symlink(filepath.Join(cache, path), unused), os.Rename(unused, link)); err != nil {
 			return nil, err
 		}
-		dir := filepath.Join(cache, key)
-		if _, err := os.Stat(dir); err != nil {
-			missing = append(missing, missingPart{p, dir})
-		}
-		for _, pkg := range p.packages {
-			if err := relink(filepath.Join(dir, p.binary(pkg)), filepath.Join(binDir, p.binary(pkg))); err != nil {
-				return nil, err
-			}
-		}
 	}
-	return missing, nil
+	isBuilt := func(p part) bool { return exists(filepath.Join(cache, filepath.Dir(list[p.programs()[0]]))) }
+	return slices.DeleteFunc(slices.Clone(parts), isBuilt), nil
 }
 
-// cacheDir holds one folder a part, named after all that goes into it.
+// together groups the parts that one go command builds: the commands of one version of Kubernetes.
+func together(parts []part) (builds [][]part) {
+	for _, p := range parts {
+		i := slices.IndexFunc(builds, func(b []part) bool { return p.version != "" && b[0].version == p.version })
+		if i < 0 {
+			builds = append(builds, []part{p})
+		} else {
+			builds[i] = append(builds[i], p)
+		}
+	}
+	return builds
+}
+
+// cacheDir is the folder with one folder a part, named after all that goes into it.
 func cacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -184,56 +197,71 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "essential-containers", "parts"), nil
 }
 
-// cacheKey is the part's name and a hash of all that its binaries depend on.
+// cacheKey is the part's name and a hash of all that its programs depend on.
 func (p part) cacheKey(source string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version(), runtime.GOARCH, p.packages, p.tags, p.ldflags)
-	files, err := filepath.Glob(filepath.Join(source, "parts", p.name, "*"))
+	files, err := filepath.Glob(filepath.Join(source, "parts", p.name, "*")) // sorted
 	if err != nil {
 		return "", err
 	}
-	slices.Sort(files)
 	for _, name := range files {
-		f, err := os.Open(name)
+		text, err := os.ReadFile(name)
 		if err != nil {
 			return "", err
 		}
-		_, err = io.Copy(hash, f)
-		f.Close()
-		if err != nil {
-			return "", fmt.Errorf("reading %s: %w", name, err)
-		}
+		hash.Write(text)
 	}
-	name := p.binary(p.packages[0])
-	return name + "-" + hex.EncodeToString(hash.Sum(nil))[:12], nil
+	return p.programs()[0] + "-" + hex.EncodeToString(hash.Sum(nil))[:12], nil
 }
 
-// build makes the part's binaries in a folder beside dir and renames it last:
-// an interrupted build leaves nothing that looks finished.
-func (p part) build(ctx context.Context, source, dir string) error {
-	partial := dir + ".partial"
-	if err := os.RemoveAll(partial); err != nil {
+// build builds parts that belong together. It moves their folders to their names last: an interrupted build leaves nothing that
+// looks complete.
+func build(ctx context.Context, source, cache string, parts []part) error {
+	partial := filepath.Join(cache, "partial")
+	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(filepath.Join(partial, "programs"), 0o755)); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(partial, 0o755); err != nil {
-		return err
-	}
-	folder, modules := filepath.Join(source, "parts", p.name), []string{"-mod=readonly"}
+	p := parts[0]
+	folder, args := filepath.Join(source, "parts", p.name), []string{"build", "-mod=readonly"}
 	if p.version != "" {
 		var err error
 		if folder, err = kubernetesModule(ctx, p.version, partial); err != nil {
 			return err
 		}
-		modules = []string{"-mod=mod", "-modfile=" + filepath.Join(partial, "go.mod")}
+		args = []string{"build", "-mod=mod", "-modfile=" + filepath.Join(partial, "go.mod")}
 	}
-	for _, pkg := range p.packages {
-		args := append([]string{"build"}, modules...)
-		args = append(args, "-buildvcs=false", "-tags", p.tags, "-ldflags", "-s -w "+p.ldflags, "-o", filepath.Join(partial, p.binary(pkg)), pkg)
-		if _, err := runGo(ctx, folder, args...); err != nil {
+	output := filepath.Join(partial, "programs") + "/"
+	var packages []string
+	for _, p := range parts {
+		packages = append(packages, p.packages...)
+	}
+	if len(packages) == 1 {
+		output += p.name
+	}
+	args = append(args, "-buildvcs=false", "-tags", p.tags, "-ldflags", "-s -w "+p.ldflags, "-o", output)
+	if _, err := runGo(ctx, folder, append(args, packages...)...); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		key, err := p.cacheKey(source)
+		if err != nil {
+			return err
+		}
+		complete := filepath.Join(partial, key)
+		if err := os.Mkdir(complete, 0o755); err != nil {
+			return err
+		}
+		for _, name := range p.programs() {
+			if err := os.Rename(filepath.Join(partial, "programs", name), filepath.Join(complete, name)); err != nil {
+				return err
+			}
+		}
+		if err := os.Rename(complete, filepath.Join(cache, key)); err != nil {
 			return err
 		}
 	}
-	return os.Rename(partial, dir)
+	return os.RemoveAll(partial)
 }
 
 var (
@@ -251,60 +279,45 @@ var (
 	)
 )
 
-// kubernetesModule downloads a version of Kubernetes and returns the folder of
-// its module. It writes a go.mod to dir: that version's own, with its
-// dependencies and Go defaults.
-func kubernetesModule(ctx context.Context, version, dir string) (folder string, err error) {
-	output, err := runGo(ctx, dir, "mod", "download", "-json", "k8s.io/kubernetes@v"+version)
+// kubernetesModule downloads a version of Kubernetes and returns the folder of its module. It writes a go.mod to another folder:
+// that version's own, with its dependencies and Go defaults.
+func kubernetesModule(ctx context.Context, version, to string) (folder string, err error) {
+	output, err := runGo(ctx, to, "mod", "download", "-json", "k8s.io/kubernetes@v"+version)
 	if err != nil {
 		return "", err
 	}
 	var module struct{ Dir string }
 	if err := json.Unmarshal(output, &module); err != nil {
-		return "", fmt.Errorf("reading what go mod download prints: %w", err)
+		return "", fmt.Errorf("reading the output of go mod download: %w", err)
 	}
 	text, err := os.ReadFile(filepath.Join(module.Dir, "go.mod"))
 	if err != nil {
 		return "", err
 	}
 	sums, err := os.ReadFile(filepath.Join(module.Dir, "go.sum"))
-	if err != nil {
-		return "", err
-	}
-	return module.Dir, errors.Join(
-		os.WriteFile(filepath.Join(dir, "go.mod"), withPublished(text, version), 0o644),
-		os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644))
+	return module.Dir, errors.Join(err,
+		os.WriteFile(filepath.Join(to, "go.mod"), withPublished(text, version), 0o644),
+		os.WriteFile(filepath.Join(to, "go.sum"), sums, 0o644))
 }
 
-// withPublished is Kubernetes' own go.mod with the published modules in place of
-// folders that only the repository has.
+// withPublished returns Kubernetes' own go.mod with the published modules in place of folders that only the repository has.
 func withPublished(text []byte, version string) []byte {
 	_, published, _ := strings.Cut(version, ".")
 	text = staging.ReplaceAll(samples.ReplaceAll(text, nil), []byte("=> $1 v0."+published))
 	return []byte(unpublished.Replace(string(text)))
 }
 
-// runGo returns what a go command in the folder prints.
+// runGo runs a go command in the folder and returns its output.
 func runGo(ctx context.Context, folder string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = folder
+	command := exec.CommandContext(ctx, "go", args...)
+	command.Dir = folder
 	// GOWORK and GOFLAGS of the caller must not reach into these modules.
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	var output, failure bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &failure
-	if err := cmd.Run(); err != nil {
+	command.Stdout, command.Stderr = &output, &failure
+	if err := command.Run(); err != nil {
 		return nil, fmt.Errorf("go %s: %w\n%s%s", args[0], err, output.Bytes(), failure.Bytes())
 	}
 	return output.Bytes(), nil
-}
-
-// relink makes link point at target, whatever it was before, and at no time at
-// nothing: somebody may be using the program.
-func relink(target, link string) error {
-	unused := fmt.Sprintf("%s.%d", link, os.Getpid())
-	if err := os.Symlink(target, unused); err != nil {
-		return err
-	}
-	return os.Rename(unused, link)
 }

@@ -6,112 +6,49 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"fmt"
-	"math/big"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
+
+	"k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
 )
 
-// authority signs the certificates of one cluster's parts.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-// newAuthority makes a certificate authority and writes ca.crt to dir.
-func newAuthority(dir string) (*authority, error) {
-	a := &authority{dir: dir}
-	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "essential-containers test cluster"},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+// writePKI writes keys and certificates. The API server's file holds its certificate and the authority's, and so does ca.crt. Each
+// client's certificate is its own authority: clients.crt holds both.
+func writePKI(folder string) error {
+	var errs []error
+	write := func(name string, text []byte, err error) {
+		errs = append(errs, err, os.WriteFile(filepath.Join(folder, name), text, 0o600))
 	}
-	key, der, err := a.sign("ca", template)
-	if err != nil {
-		return nil, err
-	}
-	a.key = key
-	a.cert, err = x509.ParseCertificate(der)
-	return a, err
-}
-
-// issue writes NAME.crt and NAME.key, good for both sides of a connection.
-// names are IP addresses and DNS names.
-func (a *authority) issue(name string, subject pkix.Name, names ...string) error {
-	template := &x509.Certificate{
-		Subject:     subject,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, n)
+	server, serverKey, err := cert.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{net.ParseIP(nodeIP), net.ParseIP("10.96.0.1")}, []string{"kubernetes.default.svc"})
+	write("apiserver.crt", server, err)
+	write("apiserver.key", serverKey, nil)
+	write("ca.crt", server, nil)
+	tokens, err := keyutil.MakeEllipticPrivateKeyPEM() // signs the tokens of service accounts
+	write("sa.key", tokens, err)
+	var clients []byte
+	for name, user := range map[string]cert.Config{
+		"admin":   {CommonName: "admin", Organization: []string{"system:masters"}},
+		"kubelet": {CommonName: "system:node:node1", Organization: []string{"system:nodes"}},
+	} {
+		user.NotBefore = time.Now().Add(-time.Hour) // clocks differ, also on purpose
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return err
 		}
+		certificate, err := cert.NewSelfSignedCACert(user, key)
+		if err != nil {
+			return err
+		}
+		text, err := cert.EncodeCertificates(certificate)
+		write(name+".crt", text, err)
+		keyText, err := keyutil.MarshalPrivateKeyToPEM(key)
+		write(name+".key", keyText, err)
+		clients = append(clients, text...)
 	}
-	_, _, err := a.sign(name, template)
-	return err
-}
-
-func (a *authority) sign(name string, template *x509.Certificate) (*ecdsa.PrivateKey, []byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, nil, err
-	}
-	template.SerialNumber = serial
-	template.NotBefore = time.Now().Add(-time.Hour) // clocks that differ a little
-	template.NotAfter = time.Now().AddDate(1, 0, 0)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		return nil, nil, fmt.Errorf("signing certificate %s: %w", name, err)
-	}
-	if err := writePEM(filepath.Join(a.dir, name+".crt"), "CERTIFICATE", der); err != nil {
-		return nil, nil, err
-	}
-	return key, der, writeKey(filepath.Join(a.dir, name+".key"), key)
-}
-
-// writeKeyPair writes NAME.key and NAME.pub, which sign and check the tokens
-// of service accounts.
-func writeKeyPair(dir, name string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		return err
-	}
-	if err := writePEM(filepath.Join(dir, name+".pub"), "PUBLIC KEY", public); err != nil {
-		return err
-	}
-	return writeKey(filepath.Join(dir, name+".key"), key)
-}
-
-func writeKey(path string, key *ecdsa.PrivateKey) error {
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return err
-	}
-	return writePEM(path, "EC PRIVATE KEY", der)
-}
-
-func writePEM(path, kind string, der []byte) error {
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+	write("clients.crt", clients, nil)
+	return errors.Join(errs...)
 }

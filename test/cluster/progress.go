@@ -5,46 +5,28 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
-// progress tells a person what is being done, how many steps are left and for
-// how long the present one has been running.
+// progress shows the user what is being done, how many steps are left, and how long the present one has taken.
 type progress struct {
-	out   io.Writer
-	tty   bool
-	total int
-	step  int
-}
-
-func newProgress(out io.Writer) *progress {
-	f, ok := out.(*os.File)
-	if !ok {
-		return &progress{out: out}
-	}
-	info, err := f.Stat()
-	return &progress{out: out, tty: err == nil && info.Mode()&os.ModeCharDevice != 0}
+	out         io.Writer
+	total, step int
 }
 
 // begin starts a numbered list of total steps.
 func (p *progress) begin(total int) { p.total, p.step = total, 0 }
 
-// run does one step. A terminal sees its seconds pass; a log gets a line now
-// and then, so that a long build does not look stuck there either.
+// run does one step. It prints a line every half minute, so that a long build does not look stuck.
 func (p *progress) run(what string, do func() error) error {
 	p.step++
 	prefix := fmt.Sprintf("[%2d/%d] %s", p.step, p.total, what)
+	fmt.Fprintf(p.out, "%s ...\n", prefix)
 	start := time.Now()
+	seconds := func() time.Duration { return time.Since(start).Round(time.Second / 10) }
 	done := make(chan error, 1)
 	go func() { done <- do() }()
-	interval := 30 * time.Second
-	if p.tty {
-		interval = time.Second
-	} else {
-		fmt.Fprintf(p.out, "%s ...\n", prefix)
-	}
-	ticker := time.NewTicker(interval)
+	ticker := time.NewTicker(30 * time.Second)
 	defer ticker.Stop()
 	for {
 		select {
@@ -53,24 +35,10 @@ func (p *progress) run(what string, do func() error) error {
 			if err != nil {
 				result = "FAILED"
 			}
-			p.line(fmt.Sprintf("%s: %s in %s", prefix, result, seconds(start)))
-			if p.tty {
-				fmt.Fprintln(p.out)
-			}
+			fmt.Fprintf(p.out, "%s: %s in %s\n", prefix, result, seconds())
 			return err
 		case <-ticker.C:
-			p.line(fmt.Sprintf("%s ... %s so far, %d steps left after this one", prefix, seconds(start), p.total-p.step))
+			fmt.Fprintf(p.out, "%s ... %s so far, steps after this one: %d\n", prefix, seconds(), p.total-p.step)
 		}
 	}
 }
-
-// line replaces the present line on a terminal and adds one to a log.
-func (p *progress) line(text string) {
-	if p.tty {
-		fmt.Fprintf(p.out, "\r\x1b[K%s", text)
-		return
-	}
-	fmt.Fprintln(p.out, text)
-}
-
-func seconds(since time.Time) time.Duration { return time.Since(since).Round(time.Second / 10) }

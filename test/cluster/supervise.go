@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,117 +14,32 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
-// superviseCommand starts the supervisor. It is for this program alone: up
-// runs it as the first process of new process, mount and network namespaces.
+// superviseCommand starts the supervisor. Only up runs it, as the first process of new process, mount and network namespaces.
 //
-// These are what makes a cluster removable: when the first process of a
-// process namespace ends, the kernel ends every other one in it, and mounts and
-// network go with the last of them. Nothing can be forgotten, whenever and
-// however the cluster is interrupted.
+// They are what makes a cluster removable: when the first process of a process namespace ends, the kernel ends every other one
+// in it, and mounts and network disappear with the last of them. Nothing can be forgotten, whenever and however the cluster is
+// interrupted.
 const superviseCommand = "supervise"
 
 // The files that the supervisor inherits from up.
 const (
-	lockFD     = 3 // held for the cluster's life
-	listenerFD = 4 // the API server's port on the machine's own loopback
+	lockFD     = 3 // held as long as the cluster runs
+	listenerFD = 4 // the API server's port on the machine's loopback
 )
-
-const nodeIP = "10.99.0.1"
 
 // systemPath is where distributions keep their programs, those for root too.
 const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// environment is all that the supervisor and the parts get. A variable of the
-// caller can point below the machine's /run, which the parts do not see: with
-// the XDG_RUNTIME_DIR of a login, containerd creates no container. Others, such
-// as a proxy or GODEBUG, would make the cluster differ from machine to machine.
+// environment is all that the supervisor and the parts get. A variable of the caller can name a folder below the machine's
+// /run, which the parts do not see: with the XDG_RUNTIME_DIR of a login, containerd creates no container. Others, such as a
+// proxy or GODEBUG, would make the cluster differ from machine to machine.
 func environment() []string {
 	return []string{"PATH=" + inside + "/programs:" + systemPath}
 }
 
-// daemon is one process of the cluster, started again whenever it ends,
-// unless it was stopped.
-type daemon struct {
-	name  string
-	argv  []string
-	after func() bool // what must be there before it can start
-}
-
-// daemons are all of the cluster, with an audit log or without.
-func daemons(audit bool) []daemon {
-	const pki, config = inside + "/pki/", inside + "/config/"
-	apiServer := listens("tcp", "127.0.0.1:6443")
-	var audited []string
-	if audit {
-		audited = []string{"--audit-policy-file=" + inside + "/" + auditFile, "--audit-log-path=" + inside + "/logs/audit.log", "--audit-log-maxsize=0"}
-	}
-	return []daemon{
-		{"etcd", []string{"etcd",
-			"--data-dir", "/var/lib/etcd", "--unsafe-no-fsync",
-			"--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
-			"--listen-peer-urls", "http://127.0.0.1:2380",
-		}, nil},
-		{"kube-apiserver", append([]string{"kube-apiserver",
-			"--etcd-servers=http://127.0.0.1:2379", "--advertise-address=" + nodeIP, "--secure-port=6443",
-			"--tls-cert-file=" + pki + "apiserver.crt", "--tls-private-key-file=" + pki + "apiserver.key",
-			"--client-ca-file=" + pki + "ca.crt",
-			"--service-account-key-file=" + pki + "sa.pub", "--service-account-signing-key-file=" + pki + "sa.key",
-			"--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16",
-			"--authorization-mode=Node,RBAC", "--allow-privileged=true",
-			"--kubelet-client-certificate=" + pki + "admin.crt", "--kubelet-client-key=" + pki + "admin.key",
-			"--kubelet-preferred-address-types=InternalIP", // the node's name does not resolve
-			"--shutdown-watch-termination-grace-period=2s", // without it, watches keep a stop waiting for a minute
-		}, audited...), listens("tcp", "127.0.0.1:2379")},
-		{"kube-controller-manager", []string{"kube-controller-manager",
-			"--kubeconfig=" + config + "admin.kubeconfig", "--leader-elect=false", "--use-service-account-credentials",
-			"--service-account-private-key-file=" + pki + "sa.key", "--root-ca-file=" + pki + "ca.crt",
-		}, apiServer},
-		{"kube-scheduler", []string{"kube-scheduler", "--kubeconfig=" + config + "admin.kubeconfig", "--leader-elect=false"}, apiServer},
-		{"containerd", []string{"containerd", "-c", config + "containerd.toml"}, nil},
-		{"kubelet", []string{"kubelet",
-			"--config=" + config + "kubelet.yaml", "--kubeconfig=" + config + "kubelet.kubeconfig",
-			"--hostname-override=node1", "--node-ip=" + nodeIP, "--v=2",
-		}, allOf(apiServer, listens("unix", inside+"/containerd.sock"))},
-		{"kube-proxy", []string{"kube-proxy",
-			"--kubeconfig=" + config + "admin.kubeconfig", "--hostname-override=node1",
-			"--proxy-mode=nftables", "--feature-gates=NFTablesProxyMode=true", // off by default in 1.30
-			"--conntrack-max-per-core=0", "--cluster-cidr=10.88.0.0/16",
-		}, apiServer},
-		{"cert-manager", []string{"certmanager", "--kubeconfig=" + config + "admin.kubeconfig"}, exists(inside + "/" + crdsFile)},
-	}
-}
-
-func listens(network, address string) func() bool {
-	return func() bool {
-		conn, err := net.DialTimeout(network, address, time.Second)
-		if err != nil {
-			return false
-		}
-		conn.Close()
-		return true
-	}
-}
-
-func exists(path string) func() bool {
-	return func() bool { _, err := os.Stat(path); return err == nil }
-}
-
-func allOf(conditions ...func() bool) func() bool {
-	return func() bool {
-		for _, c := range conditions {
-			if !c() {
-				return false
-			}
-		}
-		return true
-	}
-}
-
-// supervise is the first process of the cluster's namespaces. It returns only
-// if it cannot set them up.
+// supervise is the first process of the cluster's namespaces. It returns only if it cannot set them up.
 func supervise(args []string) error {
 	if len(args) != 2 || os.Getpid() != 1 {
 		return errors.New("supervise is started by up alone")
@@ -131,7 +47,7 @@ func supervise(args []string) error {
 	state, cache := args[0], args[1]
 	syscall.CloseOnExec(lockFD)
 	syscall.CloseOnExec(listenerFD)
-	// /proc is still the machine's own: this is the pid that down must end.
+	// /proc is still the machine's: this is the pid that down must end.
 	self, err := os.Readlink("/proc/self")
 	if err != nil {
 		return err
@@ -150,35 +66,37 @@ func supervise(args []string) error {
 		return fmt.Errorf("taking over the API server's port: %w", err)
 	}
 	go forward(listener, "127.0.0.1:6443")
-	orders, err := net.Listen("unix", inside+"/"+controlFile)
-	if err != nil {
-		return fmt.Errorf("listening for orders: %w", err)
+	s := &supervisor{state: inside, own: map[int]bool{}}
+	for _, d := range daemons(filepath.Base(state), exists(inside+"/"+auditFile)) {
+		go s.keepRunning(context.Background(), d)
 	}
-	children := newChildren(inside+"/logs", 30*time.Second, daemons(exists(inside+"/"+auditFile)()))
-	if err := obey(orders, children); err != nil {
-		return err
-	}
-	children.keepAllRunning()
+	s.waitForOrphans()
 	return nil
 }
 
-// mountAll gives the cluster a /run, a /var and a /proc of its own, so that
-// every part can use its usual paths without touching the machine's.
+// mountAll gives the cluster a /run, a /var and a /proc of its own: every part uses its usual paths without reaching the
+// machine's.
 func mountAll(state, cache string) error {
 	type mount struct {
 		source, target, fstype string
 		flags                  uintptr
 	}
-	for _, m := range []mount{
-		{"", "/", "", syscall.MS_REC | syscall.MS_PRIVATE}, // nothing goes back to the machine
+	mounts := []mount{
+		{"", "/", "", syscall.MS_REC | syscall.MS_PRIVATE}, // nothing reaches the machine
 		{"", "/", "", syscall.MS_REC | syscall.MS_SHARED},  // volumes reach the containers
 		{"proc", "/proc", "proc", 0},
 		{"tmpfs", "/run", "tmpfs", 0},
 		{state, inside, "", syscall.MS_BIND | syscall.MS_REC},
 		{cache, insideParts, "", syscall.MS_BIND},
 		{inside + "/var", "/var", "", syscall.MS_BIND},
-	} {
-		if m.target != "/" {
+	}
+	for name := range kubeletSysctls {
+		if setting := "/proc/sys/" + name; exists(setting) { // a sandbox may lack some
+			mounts = append(mounts, mount{filepath.Join(inside, sysctlFolder, name), setting, "", syscall.MS_BIND})
+		}
+	}
+	for _, m := range mounts {
+		if !exists(m.target) {
 			if err := os.MkdirAll(m.target, 0o755); err != nil {
 				return err
 			}
@@ -190,8 +108,20 @@ func mountAll(state, cache string) error {
 	return nil
 }
 
-// setUpNetwork gives the node an address. It stands on a bridge: not every
-// kernel has the dummy device.
+// kubeletSysctls are the settings of the whole machine that every kubelet changes, with the values that it writes:
+// setupKernelTunables in k8s.io/kubernetes, pkg/kubelet/cm. In the cluster's /proc they are files of its own, which have these
+// values from the start: the machine's settings remain as they are. Those that kube-proxy and the CNI plugins change belong to
+// the cluster's network namespace.
+var kubeletSysctls = map[string]string{
+	"kernel/keys/root_maxbytes": "25000000",
+	"kernel/keys/root_maxkeys":  "1000000",
+	"kernel/panic":              "10",
+	"kernel/panic_on_oops":      "1",
+	"vm/overcommit_memory":      "1",
+	"vm/panic_on_oom":           "0",
+}
+
+// setUpNetwork gives the node an address, on a bridge: not every kernel has the dummy device.
 func setUpNetwork() error {
 	for _, args := range []string{
 		"link set lo up",
@@ -207,8 +137,8 @@ func setUpNetwork() error {
 	return nil
 }
 
-// forward carries connections from the machine's loopback, where the listener
-// was opened, to the API server in the namespace that this process lives in.
+// forward carries connections from the machine's loopback, where the listener was opened, to the API server in the namespace
+// of this process.
 func forward(listener net.Listener, target string) {
 	for {
 		client, err := listener.Accept()
@@ -220,7 +150,7 @@ func forward(listener net.Listener, target string) {
 			defer client.Close()
 			server, err := net.Dial("tcp", target)
 			if err != nil {
-				return // the API server is not up: the client sees the connection end
+				return // the API server is down: the client sees the connection end
 			}
 			defer server.Close()
 			done := make(chan struct{}, 2)

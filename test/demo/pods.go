@@ -4,115 +4,78 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/essential-containers/essential-containers/api"
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-// pods are the pods of a namespace, those that are gone included.
-type pods struct {
-	tell func(string)
-
-	mu   sync.Mutex
-	seen []*corev1.Pod // as last seen, in the order in which they came
-}
-
-// followPods tells until ctx ends what happens to the pods of a namespace.
-func followPods(ctx context.Context, cluster *kube.Cluster, namespace string, tell func(string)) *pods {
-	p := &pods{tell: tell}
+// follow prints what the containers of a namespace print, and what happens to its pods.
+func (d *demo) follow(ctx context.Context, namespace, where string) {
+	d.logs[namespace] = d.cluster.FollowLogs(ctx, namespace, func(l kube.Line) { d.say("  %-8s  %-7s | %s", where, l.Container, l.Text) })
 	go func() {
 		for ctx.Err() == nil {
-			p.watch(ctx, cluster, namespace)
-		}
-	}()
-	return p
-}
-
-// watch looks until the watch ends, as it does now and then: the next one
-// begins with all pods that exist.
-func (p *pods) watch(ctx context.Context, cluster *kube.Cluster, namespace string) {
-	w, err := cluster.Watch(ctx, &corev1.PodList{}, client.InNamespace(namespace))
-	if err != nil {
-		return
-	}
-	defer w.Stop()
-	for event := range w.ResultChan() {
-		if pod, ok := event.Object.(*corev1.Pod); ok {
-			p.look(pod)
-			if event.Type == watch.Deleted {
-				p.tell("deleted")
+			w, err := d.cluster.Watch(ctx, &corev1.PodList{}, client.InNamespace(namespace))
+			if err != nil {
+				continue
+			}
+			for event := range w.ResultChan() { // ends now and then; the next watch begins with all pods
+				if pod, ok := event.Object.(*corev1.Pod); ok {
+					if text, isNew := d.look(pod, event.Type == watch.Deleted); isNew {
+						d.say("  %-8s  pod     | %s", where, text)
+					}
+				}
 			}
 		}
-	}
+	}()
 }
 
-func (p *pods) look(pod *corev1.Pod) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.seen, func(s *corev1.Pod) bool { return s.UID == pod.UID })
-	if i < 0 {
-		i = len(p.seen)
-		p.seen = append(p.seen, &corev1.Pod{})
-		p.tell(creation(pod))
-	}
-	for _, what := range changes(p.seen[i], pod) {
-		p.tell(what)
-	}
-	p.seen[i] = pod
-}
-
-// all returns the pods as last seen, in the order in which they came.
-func (p *pods) all() []*corev1.Pod {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.seen)
-}
-
-// exitCode returns the exit code of the first pod's container, if that has ended.
-func (p *pods) exitCode(container string) (code int32, ended bool) {
-	if all := p.all(); len(all) > 0 {
-		if t := terminated(all[0], container); t != nil {
-			return t.ExitCode, true
-		}
-	}
-	return 0, false
-}
-
-func creation(pod *corev1.Pod) string {
-	if essential.IsTracked(pod) {
-		return fmt.Sprintf("%s created, marked by the webhook: %s=%s",
-			pod.Name, api.TrackedAnnotation, pod.Annotations[api.TrackedAnnotation])
-	}
-	return pod.Name + " created, not marked by the webhook"
-}
-
-// changes are what has happened to a pod from one look at it to the next.
-func changes(before, now *corev1.Pod) (list []string) {
-	for _, s := range now.Status.ContainerStatuses {
-		if t := s.State.Terminated; t != nil && terminated(before, s.Name) == nil {
-			list = append(list, fmt.Sprintf("container %s exited with code %d", s.Name, t.ExitCode))
-		}
-	}
-	if essential.IsStopped(now) && !essential.IsStopped(before) {
-		list = append(list, fmt.Sprintf("stopped by the reaper: %s=%s", api.StoppedAnnotation, now.Annotations[api.StoppedAnnotation]))
-	}
-	if now.Status.Phase != before.Status.Phase {
-		list = append(list, "phase "+string(now.Status.Phase))
-	}
-	return list
-}
-
-func terminated(pod *corev1.Pod, container string) *corev1.ContainerStateTerminated {
+// look keeps the pod, and describes it. It returns whether the description is a new one.
+func (d *demo) look(pod *corev1.Pod, deleted bool) (text string, isNew bool) {
+	text = string(pod.Status.Phase)
 	for _, s := range pod.Status.ContainerStatuses {
-		if s.Name == container {
-			return s.State.Terminated
+		text += fmt.Sprintf(", %s %s", s.Name, state(pod, s.Name))
+	}
+	if essential.IsTracked(pod) {
+		text += "; marked by the webhook"
+	}
+	if essential.IsStopped(pod) {
+		text += "; stopped by the reaper"
+	}
+	if deleted {
+		text = "deleted"
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i := slices.IndexFunc(d.pods[pod.Namespace], func(p *corev1.Pod) bool { return p.UID == pod.UID }); i >= 0 {
+		d.pods[pod.Namespace][i] = pod
+	} else {
+		d.pods[pod.Namespace] = append(d.pods[pod.Namespace], pod)
+	}
+	isNew = d.said[pod.Name] != text
+	d.said[pod.Name] = text
+	return text, isNew
+}
+
+// seen returns the pods of a namespace, as last seen, the oldest first.
+func (d *demo) seen(namespace string) []*corev1.Pod {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.pods[namespace])
+}
+
+// state returns the state of a container in words.
+func state(pod *corev1.Pod, container string) string {
+	for _, s := range pod.Status.ContainerStatuses {
+		switch {
+		case s.Name == container && s.State.Terminated != nil:
+			return fmt.Sprintf("exited with code %d", s.State.Terminated.ExitCode)
+		case s.Name == container && s.State.Running != nil:
+			return "running"
 		}
 	}
-	return nil
+	return "waiting"
 }

@@ -1,6 +1,5 @@
-// Command certmanager runs cert-manager's own controllers, the issuing ones and
-// the CA injector, in one process. cert-manager's commands are nested modules
-// that no module proxy serves; what they wire together is its library.
+// Command certmanager runs cert-manager's own controllers, the issuing ones and the CA injector, in one process. cert-manager's
+// commands are nested modules that no module proxy serves. They wire its library together, as this does.
 package main
 
 import (
@@ -11,11 +10,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -31,7 +30,7 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/controller/cainjector"
 	"github.com/cert-manager/cert-manager/pkg/util"
 
-	// Controllers and issuers announce themselves when they are imported.
+	// Controllers and issuers register themselves when they are imported.
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/approver"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/ca"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/selfsigned"
@@ -63,13 +62,10 @@ func main() {
 
 // run ends when ctx does, or with the first part that fails.
 func run(ctx context.Context, kubeconfig string) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	for _, part := range []func(context.Context, string) error{issue, inject} {
-		go func() { cancel(part(ctx, kubeconfig)) }()
-	}
-	<-ctx.Done()
-	return context.Cause(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return issue(ctx, kubeconfig) })
+	group.Go(func() error { return inject(ctx, kubeconfig) })
+	return group.Wait()
 }
 
 // issue runs the controllers behind Issuers and Certificates.
@@ -80,7 +76,7 @@ func issue(ctx context.Context, kubeconfig string) error {
 		KubernetesAPIBurst: 100,
 		IssuerOptions:      controller.IssuerOptions{ClusterResourceNamespace: "cert-manager"},
 		CertificateOptions: controller.CertificateOptions{
-			// Tests do not wait an hour for a second try.
+			// By default, a second try comes an hour later.
 			CertificateRequestMinimumBackoffDuration: 10 * time.Second,
 			CertificateRequestMaximumBackoffDuration: time.Minute,
 		},
@@ -92,30 +88,22 @@ func issue(ctx context.Context, kubeconfig string) error {
 	if err != nil {
 		return fmt.Errorf("creating the controllers' context: %w", err)
 	}
-	failed := make(chan error, len(controller.Known()))
 	var controllers []controller.Interface
-	var names []string
 	for name, construct := range controller.Known() {
 		c, err := construct(factory)
 		if err != nil {
 			return fmt.Errorf("creating controller %s: %w", name, err)
 		}
-		controllers, names = append(controllers, c), append(names, name)
+		controllers = append(controllers, c)
 	}
-	// Constructors ask for informers: start them only when all have asked.
+	// Constructors ask for informers: all must have asked before they start.
 	root.SharedInformerFactory.Start(ctx.Done())
 	root.KubeSharedInformerFactory.Start(ctx.Done())
+	group, ctx := errgroup.WithContext(ctx)
 	for _, c := range controllers {
-		go func() { failed <- c.Run(2, ctx) }()
+		group.Go(func() error { return c.Run(2, ctx) })
 	}
-	slices.Sort(names)
-	ctrl.Log.Info("issuing", "controllers", names)
-	select {
-	case err := <-failed:
-		return fmt.Errorf("a controller ended: %w", err)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return group.Wait()
 }
 
 // inject runs the controllers that put CA bundles into webhook configurations.
@@ -137,7 +125,7 @@ func inject(ctx context.Context, kubeconfig string) error {
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:  scheme,
 		Metrics: metricsserver.Options{BindAddress: "0"},
-		// Secrets are watched by their metadata alone; the few that matter are read live.
+		// Of Secrets only the metadata is watched; the few Secrets that are needed are read from the API.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 	})
 	if err != nil {
