@@ -64,7 +64,6 @@ lint: ## gofmt, go vet, golangci-lint; all modules tidy
 	@echo "golangci-lint is built first: some minutes on a new machine"
 	$(TOOL) golangci-lint run ./...
 	$(TOOL) golangci-lint fmt --diff ./...
-	go vet -tags=broken ./test/faults/broken # golangci-lint vets the rest
 	for module in cluster/parts/certmanager cluster/parts/pause bench/plots; do go -C test/$$module vet ./... || exit 1; done
 	for module in . test/bench/plots test/cluster/parts/*/; do go -C $$module mod tidy -diff || exit 1; done
 

@@ -5,274 +5,171 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-// fault is something that goes wrong, and is over when inject returns: then the
-// cluster has all its parts again, though it may still be recovering.
-type fault struct {
-	name   string
-	what   string
-	inject func(ctx context.Context, w *world, r *rand.Rand) error
-}
+// action does something to the cluster, or waits for something. An error means that it
+// did not happen.
+type action func(ctx context.Context, t *trial, r *rand.Rand) error
 
-// world is what faults happen to.
-type world struct {
-	machine
-	witnesses
-	creating sync.Mutex // held while works are created, or are not to be
-	troubles map[trouble]int
-	steps    []step // of the reapers' clock
-	flood    flood
+// fault is something that goes wrong. When inject returns, the cluster has all its
+// parts again, though it may still be recovering.
+type fault struct {
+	name, what string
+	inject     action
 }
 
 // faults are all of them. The Lease of the leader lasts 15 seconds.
 var faults = []fault{
-	{"leader-killed", "the reaper's leader gets SIGKILL", func(ctx context.Context, w *world, _ *rand.Rand) error {
-		leader, err := w.cluster.Leader(ctx)
-		if err != nil {
-			return err
-		}
-		return kube.Signal("reaper", leader, syscall.SIGKILL)
-	}},
-	{"leader-paused", "the reaper's leader is halted (SIGSTOP) for 17 to 25 s, past its Lease, and goes on", func(ctx context.Context, w *world, r *rand.Rand) error {
-		leader, err := w.cluster.Leader(ctx)
-		if err != nil {
-			return err
-		}
-		if err := kube.Signal("reaper", leader, syscall.SIGSTOP); err != nil {
-			return err
-		}
-		pause(ctx, r, 17, 25)
-		return kube.Signal("reaper", leader, syscall.SIGCONT)
-	}},
-	{"leader-cut-off", "no packet of the reaper's leader reaches the API server for 15 to 25 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		leader, err := w.cluster.Leader(ctx)
-		if err != nil {
-			return err
-		}
-		return w.cutOff(ctx, func(p corev1.Pod) bool { return p.Name == leader }, func([]string) error {
-			pause(ctx, r, 15, 25)
-			return nil
-		})
-	}},
-	{"watch-cut", "all connections of both reapers to the API server are reset, and none comes about for 1 to 4 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.cutOff(ctx, func(corev1.Pod) bool { return true }, func(addresses []string) error {
-			err := w.reset(addresses)
-			pause(ctx, r, 1, 4)
-			return err
-		})
-	}},
-	{"answers-slow", "a proxy before both reapers holds up requests and answers, up to 7 s each, for 15 to 25 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.throughProxy(ctx, slow, r, func() { pause(ctx, r, 15, 25) })
-	}},
-	{"answers-failing", "a proxy before both reapers refuses requests with 429, 500 and 503, and cuts and loses answers, for 10 to 20 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.throughProxy(ctx, failing, r, func() { pause(ctx, r, 10, 20) })
-	}},
-	{"clock-stepped", "the clock of both reapers is 2 to 90 s ahead or behind, for 10 to 25 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.stepped(r, func() { pause(ctx, r, 10, 25) })
-	}},
-	{"apiserver-restarted", "the API server is restarted (SIGTERM)", func(_ context.Context, w *world, _ *rand.Rand) error {
-		return w.cluster.Part("restart", "kube-apiserver")
-	}},
-	{"apiserver-killed", "the API server gets SIGKILL, and is away for 1 to 8 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		err := w.cluster.Part("stop", "kube-apiserver", "--kill")
-		pause(ctx, r, 1, 8)
-		return errors.Join(err, w.cluster.Part("start", "kube-apiserver"))
-	}},
-	{"apiserver-slow", "the API server is halted for 3 to 10 s: whatever is asked waits", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.paused("kube-apiserver", func() { pause(ctx, r, 3, 10) })
-	}},
-	{"etcd-restarted", "etcd is restarted (SIGTERM): the API server answers with errors", func(_ context.Context, w *world, _ *rand.Rand) error {
-		return w.cluster.Part("restart", "etcd")
-	}},
-	{"etcd-killed", "etcd gets SIGKILL, and is away for 1 to 8 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		err := w.cluster.Part("stop", "etcd", "--kill")
-		pause(ctx, r, 1, 8)
-		return errors.Join(err, w.cluster.Part("start", "etcd"))
-	}},
-	{"etcd-slow", "etcd is halted for 3 to 10 s: the API server answers late, or with errors", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.paused("etcd", func() { pause(ctx, r, 3, 10) })
-	}},
-	{"kubelet-down", "the kubelet is stopped until a main has completed, and up to 15 s longer", func(ctx context.Context, w *world, r *rand.Rand) error {
-		// It breaks off what it does when it is stopped, and a container that is just being started fails.
-		w.creating.Lock()
-		defer w.creating.Unlock()
-		w.awaitStarts(ctx)
-		before := w.completions()
-		err := w.cluster.Part("stop", "kubelet")
-		_ = kube.Await(ctx, 20*time.Second, func(context.Context) (bool, string) { return w.completions() > before, "a completion" })
-		pause(ctx, r, 0, 15)
-		return errors.Join(err, w.cluster.Part("start", "kubelet"))
-	}},
-	{"kubelet-killed", "the kubelet gets SIGKILL between a pod's stop and its end, and is away for 1 to 8 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		w.creating.Lock()
-		defer w.creating.Unlock()
-		w.awaitStarts(ctx)
-		if err := w.awaitStop(ctx); err != nil {
-			return err
-		}
-		err := w.cluster.Part("stop", "kubelet", "--kill")
-		pause(ctx, r, 1, 8)
-		return errors.Join(err, w.cluster.Part("start", "kubelet"))
-	}},
-	{"reapers-halted", "both reapers are halted until a main has completed, and 5 to 15 s longer", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.halted(ctx, "reaper", func() error {
-			before := w.completions()
-			err := kube.Await(ctx, 20*time.Second, func(context.Context) (bool, string) { return w.completions() > before, "no main completes" })
-			pause(ctx, r, 5, 15)
-			return err
-		})
-	}},
-	{"webhooks-halted", "all replicas of the webhook are halted until the API server has refused a pod's end for that, and up to 10 s longer", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.halted(ctx, "webhook", func() error {
-			err := w.awaitRefusal(ctx)
-			pause(ctx, r, 0, 10)
-			return err
-		})
-	}},
-	{"webhooks-gone", "the webhook has no replicas until the API server has refused a pod's end for that, and up to 10 s longer", func(ctx context.Context, w *world, r *rand.Rand) error {
-		replicas, err := w.scale(ctx, kube.WebhookDeployment, 0)
-		if err != nil {
-			return err
-		}
-		err = w.awaitRefusal(ctx)
-		pause(ctx, r, 0, 10)
-		_, back := w.scale(context.WithoutCancel(ctx), kube.WebhookDeployment, replicas)
-		return errors.Join(err, back)
-	}},
-	{"webhook-killed", "one replica of the webhook gets SIGKILL", func(ctx context.Context, w *world, r *rand.Rand) error {
-		pods, err := w.running(ctx, "webhook")
-		if err != nil {
-			return err
-		}
-		return kube.Signal("webhook", pods[r.IntN(len(pods))].Name, syscall.SIGKILL)
-	}},
-	{"webhooks-flooded", "the webhooks get hostile bodies, 50 at a time, for 15 to 30 s", func(ctx context.Context, w *world, r *rand.Rand) error {
-		return w.flooded(ctx, r, 15, 30)
-	}},
-	{"certificate-renewed", "cert-manager issues the webhook's certificate anew", func(ctx context.Context, w *world, _ *rand.Rand) error {
-		return w.cluster.RenewCertificate(ctx)
-	}},
+	{"leader-killed", "the reaper's leader gets SIGKILL", kill(leader)},
+	{"leader-paused", "the reaper's leader is halted (SIGSTOP) for 17 to 25 s, past its Lease, and continues", halt(leader, lasting(17, 25))},
+	{"leader-cut-off", "no packet of the reaper's leader reaches the API server for 15 to 25 s", block("drop", leader, lasting(15, 25))},
+	{"watch-cut", "every packet of the reapers to the API server resets its connection, for 3 to 6 s", block("reject with tcp reset", every("reaper"), lasting(3, 6))},
+	{"answers-slow", "requests and answers of the reapers take up to 7 s longer, for 15 to 25 s", failAnswers("slow", lasting(15, 25))},
+	{"answers-failing", "the reapers' requests get 429, 500, 503, half an answer, or none though they were carried out, for 10 to 20 s", failAnswers("failing", lasting(10, 20))},
+	{"clock-stepped", "the clock of the reapers is 2 to 90 s ahead or behind, for 10 to 25 s", stepClock(lasting(10, 25))},
+	{"apiserver-restarted", "the API server is restarted (SIGTERM)", restart("kube-apiserver")},
+	{"apiserver-killed", "the API server gets SIGKILL, and is away for 1 to 8 s", stop("kube-apiserver", lasting(1, 8), "--kill")},
+	{"apiserver-slow", "the API server is halted for 3 to 10 s: all requests wait", halt(part("kube-apiserver"), lasting(3, 10))},
+	{"etcd-restarted", "etcd is restarted (SIGTERM): the API server answers with errors", restart("etcd")},
+	{"etcd-killed", "etcd gets SIGKILL, and is away for 1 to 8 s", stop("etcd", lasting(1, 8), "--kill")},
+	{"etcd-slow", "etcd is halted for 3 to 10 s: the API server answers late, or with errors", halt(part("etcd"), lasting(3, 10))},
+	{"kubelet-down", "the kubelet is stopped until a main has completed, and up to 15 s longer", betweenStarts(aMain, stop("kubelet", both(aCompletion, lasting(0, 15))))},
+	{"kubelet-killed", "the kubelet gets SIGKILL between a pod's stop and its end, and is away for 1 to 8 s", betweenStarts(aStop, stop("kubelet", lasting(1, 8), "--kill"))},
+	{"reapers-halted", "the reapers are halted until a main has completed, and 5 to 15 s longer", both(aMain, halt(every("reaper"), both(aCompletion, lasting(5, 15))))},
+	{"webhooks-halted", "all replicas of the webhook are halted until the API server has refused a pod's end for that, and up to 10 s longer", both(aMain, halt(every("webhook"), both(aRefusal, lasting(0, 10))))},
+	{"webhooks-gone", "the webhook has no replicas until the API server has refused a pod's end for that, and up to 10 s longer", both(aMain, scaleDown(kube.WebhookDeployment, both(aRefusal, lasting(0, 10))))},
+	{"webhook-killed", "one replica of the webhook gets SIGKILL", kill(every("webhook"))},
+	{"webhooks-flooded", "the webhooks get hostile bodies, 50 at a time, for 15 to 30 s", flood(lasting(15, 30))},
+	{"certificate-renewed", "cert-manager issues a new certificate for the webhook", func(ctx context.Context, t *trial, _ *rand.Rand) error { return t.RenewCertificate(ctx) }},
 }
 
-// named are the faults with these names, joined by commas; of none, all.
-func named(names string) ([]fault, error) {
+// named returns the faults with these names, joined by commas; without names, all.
+func named(names string) (chosen []fault, err error) {
 	if names == "" {
 		return faults, nil
 	}
-	var chosen []fault
 	for name := range strings.SplitSeq(names, ",") {
-		found := false
-		for _, f := range faults {
-			if f.name == name {
-				chosen, found = append(chosen, f), true
-			}
+		i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no fault %q; the faults are %s", name, faultNames())
 		}
-		if !found {
-			return nil, fmt.Errorf("no fault %q; the faults are %s", name, strings.Join(faultNames(), ", "))
-		}
+		chosen = append(chosen, faults[i])
 	}
 	return chosen, nil
 }
 
-func faultNames() (names []string) {
+func faultNames() string {
+	var names []string
 	for _, f := range faults {
 		names = append(names, f.name)
 	}
-	return names
+	return strings.Join(names, ", ")
 }
 
-// shuffled deals things like cards: each one once, in random order, then again.
-func shuffled[T any](r *rand.Rand, from []T) func() T {
-	var deck []T
-	return func() T {
-		if len(deck) == 0 {
-			deck = append(deck, from...)
-			r.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
-		}
-		next := deck[0]
-		deck = deck[1:]
-		return next
+// attempts is how often a fault is tried, for instance while a container that was
+// killed several times is not started again yet.
+const attempts = 3
+
+// inject injects one fault after the other, a random time after the API server
+// answers again: other parts may still be recovering from the last one.
+func (t *trial) inject(ctx context.Context) {
+	if len(t.faults) == 0 {
+		return
+	}
+	next, r := shuffled(rand.New(rand.NewPCG(t.seed, 2)), t.faults), rand.New(rand.NewPCG(t.seed, 3))
+	pause(ctx, r, 5, 10)
+	for ctx.Err() == nil {
+		t.try(ctx, next(), r, func() {
+			_ = kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
+				return t.Clientset.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error() == nil, ""
+			})
+			pause(ctx, r, 2, 10)
+		})
 	}
 }
 
-// pause waits for a random time, or until ctx ends.
-func pause(ctx context.Context, r *rand.Rand, from, to float64) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(time.Duration((from + r.Float64()*(to-from)) * float64(time.Second))):
+// try injects a fault, in several attempts. It calls settle after each.
+func (t *trial) try(ctx context.Context, f fault, r *rand.Rand, settle func()) {
+	for attempt := 1; ; attempt++ {
+		t.say("%s ...", f.name)
+		start := time.Now()
+		err := f.inject(ctx, t, r)
+		switch {
+		case err == nil:
+			t.injected[f.name]++
+			t.say("%s: over after %.1f s; %d completions so far", f.name, time.Since(start).Seconds(), t.completions())
+		case ctx.Err() != nil:
+			return // the time of the run is over
+		default:
+			t.say("%s could not be injected: %v", f.name, err)
+		}
+		settle()
+		if err == nil {
+			return
+		} else if attempt == attempts {
+			t.notInjected = errors.Join(t.notInjected, fmt.Errorf("%s could not be injected in %d attempts: %w", f.name, attempts, err))
+			return
+		}
 	}
 }
 
-// running are the release's pods of one component that run.
-func (w *world) running(ctx context.Context, component string) (running []corev1.Pod, err error) {
-	err = kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
-		pods, err := w.cluster.Components(ctx, component)
-		if err != nil {
-			return false, err.Error()
-		}
-		running = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.Status.PodIP == "" })
-		return len(running) > 0, "no " + component + " runs"
-	})
-	return running, err
-}
+// The actions that wait.
 
-// present are our Jobs and pods.
-func (w *world) present(ctx context.Context) ([]batchv1.Job, []corev1.Pod, error) {
-	var jobs batchv1.JobList
-	if err := w.cluster.List(ctx, &jobs, client.InNamespace(optedIn)); err != nil {
-		return nil, nil, err
+func lasting(from, to float64) action {
+	return func(ctx context.Context, _ *trial, r *rand.Rand) error {
+		pause(ctx, r, from, to)
+		return nil
 	}
-	var all []corev1.Pod
-	for _, namespace := range []string{optedIn, elsewhere} {
-		var pods corev1.PodList
-		if err := w.cluster.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
-			return nil, nil, err
+}
+
+// both does the second action only after the first.
+func both(first, second action) action {
+	return func(ctx context.Context, t *trial, r *rand.Rand) error {
+		if err := first(ctx, t, r); err != nil {
+			return err
 		}
-		all = append(all, pods.Items...)
+		return second(ctx, t, r)
 	}
-	return jobs.Items, all, nil
 }
 
-// awaitStarts waits a while until no container has yet to be started.
-func (w *world) awaitStarts(ctx context.Context) {
-	_ = kube.Await(ctx, 20*time.Second, func(ctx context.Context) (bool, string) {
-		_, pods, err := w.present(ctx)
-		waits := func(p corev1.Pod) bool {
-			return len(p.Status.ContainerStatuses) == 0 || slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Waiting != nil })
-		}
-		return err == nil && !slices.ContainsFunc(pods, waits), ""
-	})
+// aPod waits until a pod is in such a state.
+func aPod(missing string, is func(*corev1.Pod) bool) action {
+	return func(ctx context.Context, t *trial, _ *rand.Rand) error {
+		return kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
+			_, pods, err := t.present(ctx)
+			return err == nil && slices.ContainsFunc(pods, func(p corev1.Pod) bool { return is(&p) }), missing
+		})
+	}
 }
 
-// awaitStop waits for a pod that is stopped and has not ended.
-func (w *world) awaitStop(ctx context.Context) error {
-	return kube.Await(ctx, 20*time.Second, func(ctx context.Context) (bool, string) {
-		_, pods, err := w.present(ctx)
-		return err == nil && slices.ContainsFunc(pods, func(p corev1.Pod) bool { return essential.IsStopped(&p) && !essential.IsTerminal(&p) }), "no pod is between its stop and its end"
-	})
+// aMain waits for a pod that the reaper will stop soon.
+var aMain = aPod("no main runs", func(p *corev1.Pod) bool {
+	return essential.IsTracked(p) && !slices.Contains([]string{long, "native", "ignored", "probed", "resized"}, kindOf(p.Name)) &&
+		slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == "main" && s.State.Running != nil })
+})
+
+var aStop = aPod("no pod is between its stop and its end", func(p *corev1.Pod) bool { return essential.IsStopped(p) && !essential.IsTerminal(p) })
+
+func aCompletion(ctx context.Context, t *trial, _ *rand.Rand) error {
+	before := t.completions()
+	return kube.Await(ctx, 20*time.Second, func(context.Context) (bool, string) { return t.completions() > before, "no main completes" })
 }
 
-// awaitRefusal waits until the API server has refused the end of a pod, because no
+// aRefusal waits until the API server has refused the end of a pod, because no
 // webhook answers: the verdict is late from here on.
-func (w *world) awaitRefusal(ctx context.Context) error {
-	log, err := os.Open(w.auditFile())
+func aRefusal(ctx context.Context, t *trial, _ *rand.Rand) error {
+	log, err := os.Open(t.auditFile())
 	if err != nil {
 		return err
 	}
@@ -282,65 +179,57 @@ func (w *world) awaitRefusal(ctx context.Context) error {
 	}
 	// Half an entry that is read here is lost. The kubelet repeats what was refused.
 	return kube.Await(ctx, 40*time.Second, func(context.Context) (bool, string) {
-		_, refused, err := readAudit(log, time.Time{})
-		return err == nil && refused > 0, "no pod ends"
+		var seen records
+		return seen.readAudit(log, time.Time{}) == nil && seen.refused > 0, "no end of a pod is refused"
 	})
 }
 
-// halted has all replicas of a component do nothing while do runs.
-func (w *world) halted(ctx context.Context, component string, do func() error) error {
-	pods, err := w.running(ctx, component)
-	if err != nil {
-		return err
-	}
-	for _, p := range pods {
-		err = errors.Join(err, kube.Signal(component, p.Name, syscall.SIGSTOP))
-	}
-	err = errors.Join(err, do())
-	for _, p := range pods {
-		// If it is not there, its probe has failed and the kubelet has killed it.
-		_ = kube.Signal(component, p.Name, syscall.SIGCONT)
-	}
-	return err
-}
-
-// scale sets the number of a Deployment's replicas, and returns what it was.
-func (w *world) scale(ctx context.Context, name string, replicas int32) (was int32, err error) {
-	err = kube.Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {
-		deployment := &appsv1.Deployment{}
-		if err := w.cluster.Get(ctx, client.ObjectKey{Namespace: kube.Release, Name: name}, deployment); err != nil {
-			return false, err.Error()
+// betweenStarts does the action after the condition, and while no container is being
+// started: a kubelet that is stopped at that time makes the container fail.
+func betweenStarts(condition, do action) action {
+	return func(ctx context.Context, t *trial, r *rand.Rand) error {
+		if err := condition(ctx, t, r); err != nil {
+			return err
 		}
-		if was == 0 { // else this is the second try
-			was = *deployment.Spec.Replicas
+		t.creating.Lock()
+		defer t.creating.Unlock()
+		starting := func(p corev1.Pod) bool {
+			return len(p.Status.ContainerStatuses) == 0 || slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Waiting != nil })
 		}
-		patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
-		err := w.cluster.Patch(ctx, deployment, client.RawPatch(types.MergePatchType, patch))
-		return err == nil, fmt.Sprint(err)
-	})
-	return was, err
+		_ = kube.Await(ctx, 20*time.Second, func(ctx context.Context) (bool, string) {
+			_, pods, err := t.present(ctx)
+			return err == nil && !slices.ContainsFunc(pods, starting), ""
+		})
+		return both(condition, do)(ctx, t, r) // the first pod may have ended
+	}
 }
 
-// cutOff keeps packets of some reapers from the API server while do runs.
-func (w *world) cutOff(ctx context.Context, which func(corev1.Pod) bool, do func(addresses []string) error) error {
-	pods, err := w.running(ctx, "reaper")
-	if err != nil {
+// failAnswers has the API server's answers fail while the action lasts.
+func failAnswers(how string, during action) action {
+	return func(ctx context.Context, t *trial, r *rand.Rand) error {
+		before := len(t.failedAnswers())
+		if err := t.order("answers", how); err != nil {
+			return err
+		}
+		err := errors.Join(during(ctx, t, r), t.order("answers", ""))
+		if len(t.failedAnswers()) == before {
+			err = errors.Join(err, errors.New("no reaper got a bad answer"))
+		}
 		return err
 	}
-	chosen := slices.DeleteFunc(pods, func(p corev1.Pod) bool { return !which(p) })
-	if len(chosen) == 0 {
-		return errors.New("there is nobody to cut off")
-	}
-	from := addresses(chosen)
-	if err := w.firewall(from); err != nil {
-		return err
-	}
-	return errors.Join(do(from), w.open())
 }
 
-func addresses(pods []corev1.Pod) (all []string) {
-	for _, p := range pods {
-		all = append(all, p.Status.PodIP)
+func stepClock(during action) action {
+	return func(ctx context.Context, t *trial, r *rand.Rand) error {
+		// Small steps meet delays and retentions that are about as long; large ones outlast them.
+		ahead := time.Duration(2 * math.Pow(45, r.Float64()) * float64(time.Second)).Round(time.Millisecond)
+		if r.IntN(2) == 0 {
+			ahead = -ahead
+		}
+		s := step{from: time.Now(), ahead: ahead}
+		err := errors.Join(t.order("ahead", ahead.String()), during(ctx, t, r), t.order("ahead", "0s"))
+		s.to = time.Now()
+		t.steps = append(t.steps, s)
+		return err
 	}
-	return all
 }

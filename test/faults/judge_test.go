@@ -1,8 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,181 +24,177 @@ const (
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// scene builds the records of a run in which nothing went wrong, to be spoilt.
-type scene struct{ records }
-
-// aScene has one work of every fate: a Job, one whose first pod fails, one that
-// is retried by the kubelet, a pod that is left alone, a Job in mode Native, one
-// whose sidecar ends by itself, and one that competes.
-func aScene() *scene {
-	s := &scene{}
-	s.samples = []sample{{at: start, pod: "reaper-1", born: 1, goroutines: 40, fds: 12, memory: 30 << 20}}
-
-	s.aWork(work{name: "plain-1", job: true, completions: 1, retention: 10 * time.Second}, 0)
-	s.says("plain-1", "p1", "main start", "sidecar start", "main completed", "sidecar SIGTERM", "sidecar ended")
-	s.runs("plain-1", "p1")
-	s.stops(endedMain("plain-1", "p1", 0), corev1.PodSucceeded)
-	s.deletes(12*time.Second, endedMain("plain-1", "p1", 0))
-
-	s.aWork(work{name: "failing-2", job: true, completions: 1, failures: 1}, 1)
-	s.says("failing-2", "f1", "main start", "sidecar start", "main failed", "sidecar SIGTERM")
-	s.runs("failing-2", "f1")
-	s.stops(endedMain("failing-2", "f1", 1), corev1.PodFailed)
-	s.left = append(s.left, s.writes[len(s.writes)-1].pod)
-	s.says("failing-2", "f2", "main start", "sidecar start", "main completed", "sidecar SIGTERM")
-	s.runs("failing-2", "f2")
-	s.stops(endedMain("failing-2", "f2", 0), corev1.PodSucceeded)
-	s.deletes(2*time.Second, endedMain("failing-2", "f2", 0))
-
-	s.aWork(work{name: "retried-3", job: true, completions: 1, failures: 1}, 0)
-	s.says("retried-3", "r1", "main start", "main failed", "sidecar start", "main start", "main completed", "sidecar SIGTERM")
-	s.runs("retried-3", "r1")
-	s.stops(endedMain("retried-3", "r1", 0), corev1.PodSucceeded)
-	s.deletes(2*time.Second, endedMain("retried-3", "r1", 0))
-
-	s.aWork(work{name: "ignored-4", fate: untouched, failures: 1}, 0)
-	s.says("ignored-4", "i1", "main start", "sidecar start", "main failed")
-	s.runs("ignored-4", "i1")
-	s.left = append(s.left, endedMain("ignored-4", "i1", 1))
-
-	s.aWork(work{name: "native-5", job: true, native: true, completions: 1}, 0)
-	s.says("native-5", "n1", "sidecar start", "main start", "main completed", "sidecar SIGTERM")
-	s.writes = append(s.writes,
-		write{start, jobController, "create", "", native(aPod("native-5", "n1"))},
-		write{start.Add(time.Second), kubelet, "patch", "status", native(quiet(endedMain("native-5", "n1", 0), corev1.PodSucceeded))},
-		write{start.Add(2 * time.Second), kube.ReaperUser, "delete", "", native(quiet(endedMain("native-5", "n1", 0), corev1.PodSucceeded))})
-
-	s.aWork(work{name: "ragged-6", job: true, completions: 1}, 0)
-	s.says("ragged-6", "g1", "main start", "sidecar start", "sidecar ended", "main completed")
-	s.runs("ragged-6", "g1")
-	s.writes = append(s.writes, write{start.Add(time.Second), kubelet, "patch", "status", quiet(endedMain("ragged-6", "g1", 0), corev1.PodSucceeded)})
-	s.deletes(2*time.Second, endedMain("ragged-6", "g1", 0))
-
-	s.aWork(work{name: "competing-7", job: true, fate: untouched, completions: 1}, 0)
-	s.says("competing-7", "c1", "main start", "main completed")
-	s.writes = append(s.writes,
-		write{start, jobController, "create", "", untracked(aPod("competing-7", "c1"))},
-		write{start.Add(time.Second), kubelet, "patch", "status", untracked(quiet(endedMain("competing-7", "c1", 0), corev1.PodSucceeded))})
-	s.left = append(s.left, s.writes[len(s.writes)-1].pod)
-	return s
+func after(seconds float64) time.Time {
+	return start.Add(time.Duration(seconds * float64(time.Second)))
 }
 
-// theJob is the one of a work of the scene.
-func (s *scene) theJob(name string) *batchv1.Job {
-	return &s.jobs[slices.IndexFunc(s.jobs, func(j batchv1.Job) bool { return j.Name == name })]
+// example is a run in which nothing went wrong, to be changed.
+type example struct{ records }
+
+// anExample has a Job, one whose first pod fails, one that is retried by the kubelet,
+// a pod that is left alone, a Job in mode Native, one whose sidecar ends by itself,
+// and one that competes.
+func anExample() *example {
+	e := &example{records{looks: [][]sample{{aSample(0)}, {aSample(9)}, {aSample(29)}}, exits: map[string]exit{}}}
+	e.work(work{name: "plain-1", job: true, completions: 1, retention: 10 * time.Second}, 0)
+	e.pod("plain-1", "p1", "main start", "sidecar start", "main completed", "sidecar SIGTERM", "sidecar ended")
+	e.stop("p1", 0, corev1.PodSucceeded)
+	e.delete("p1", 12)
+
+	e.work(work{name: "failing-2", job: true, completions: 1, failures: 1}, 1)
+	e.pod("failing-2", "f1", "main start", "sidecar start", "main failed", "sidecar SIGTERM")
+	e.left = append(e.left, e.stop("f1", 1, corev1.PodFailed))
+	e.pod("failing-2", "f2", "main start", "sidecar start", "main completed", "sidecar SIGTERM")
+	e.stop("f2", 0, corev1.PodSucceeded)
+	e.delete("f2", 2)
+
+	e.work(work{name: "retried-3", job: true, completions: 1, failures: 1}, 0)
+	e.pod("retried-3", "r1", "main start", "main failed", "sidecar start", "main start", "main completed", "sidecar SIGTERM")
+	e.stop("r1", 0, corev1.PodSucceeded)
+	e.delete("r1", 2)
+
+	e.work(work{name: "ignored-4", leftAlone: true, failures: 1}, 0)
+	e.left = append(e.left, mainEnded(e.pod("ignored-4", "i1", "main start", "sidecar start", "main failed"), 1))
+
+	e.work(work{name: "native-5", job: true, native: true, completions: 1}, 0)
+	e.pod("native-5", "n1", "sidecar start", "main start", "main completed", "sidecar SIGTERM")
+	for i := range e.writes {
+		native(&e.writes[i].pod)
+	}
+	e.end("n1", 1, corev1.PodSucceeded)
+	e.delete("n1", 2)
+
+	e.work(work{name: "ragged-6", job: true, completions: 1}, 0)
+	e.pod("ragged-6", "g1", "main start", "sidecar start", "sidecar ended", "main completed")
+	e.end("g1", 1, corev1.PodSucceeded)
+	e.delete("g1", 2)
+
+	e.work(work{name: "competing-7", job: true, leftAlone: true, completions: 1}, 0)
+	e.pod("competing-7", "c1", "main start", "main completed")
+	e.left = append(e.left, e.end("c1", 1, corev1.PodSucceeded))
+	return e
 }
 
-func (s *scene) aWork(w work, jobFailures int32) {
-	s.works = append(s.works, w)
+func aSample(stops float64) sample {
+	return sample{pod: "reaper-1", born: 1, goroutines: 40, fds: 12, memory: 30 << 20, stops: stops}
+}
+
+func (e *example) work(w work, jobFailures int32) {
+	e.works = append(e.works, w)
 	if w.job {
-		s.jobs = append(s.jobs, batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: w.name}, Status: batchv1.JobStatus{
+		e.jobs = append(e.jobs, batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: w.name}, Status: batchv1.JobStatus{
 			Succeeded: int32(w.completions), Failed: jobFailures,
 			Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}},
 		}})
 	}
 }
 
-// says has containers write words: a second before the stop, or, when they get
-// SIGTERM, half a second after it.
-func (s *scene) says(work string, pod types.UID, words ...string) {
+// say has the containers of a pod write words: a second before the stop, or, if they
+// are SIGTERM, half a second after it.
+func (e *example) say(work string, pod types.UID, words ...string) {
 	for _, w := range words {
-		l := line{work: work, pod: pod, at: start.Add(-time.Second)}
-		if _, err := fmt.Sscan(w, &l.container, &l.word); err != nil {
-			panic(err)
+		container, word, _ := strings.Cut(w, " ")
+		l := line{work: work, pod: pod, container: container, word: word, at: after(-1)}
+		if word == terminated {
+			l.at = after(0.5)
 		}
-		if l.word == terminated {
-			l.at = start.Add(time.Second / 2)
-		}
-		s.lines = append(s.lines, l)
+		e.lines = append(e.lines, l)
 	}
 }
 
-// unsays removes the words of a container.
-func (s *scene) unsays(pod types.UID, container string, words ...string) {
-	s.lines = slices.DeleteFunc(s.lines, func(l line) bool {
-		return l.pod == pod && l.container == container && slices.Contains(words, l.word)
-	})
+// unsay removes words of a container.
+func (e *example) unsay(pod types.UID, container string, words ...string) {
+	e.lines = slices.DeleteFunc(e.lines, func(l line) bool { return l.pod == pod && l.container == container && slices.Contains(words, l.word) })
 }
 
-func (s *scene) runs(work string, pod types.UID) {
-	s.writes = append(s.writes, write{start.Add(-3 * time.Second), jobController, "create", "", aPod(work, pod)},
-		write{start.Add(-2 * time.Second), kubelet, "patch", "status", running(work, pod)})
+func (e *example) add(second float64, by, verb, subresource string, pod corev1.Pod) corev1.Pod {
+	e.writes = append(e.writes, write{after(second), by, verb, subresource, *pod.DeepCopy()})
+	return pod
 }
 
-// stops is the reaper's stop of a pod, and its end a second later.
-func (s *scene) stops(pod corev1.Pod, phase corev1.PodPhase) {
-	s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "", stopped(pod, phase)},
-		write{start.Add(time.Second), kubelet, "patch", "status", quiet(stopped(pod, phase), phase)})
-}
-
-func (s *scene) deletes(after time.Duration, pod corev1.Pod) {
-	s.writes = append(s.writes, write{start.Add(after), kube.ReaperUser, "delete", "", quiet(stopped(pod, corev1.PodSucceeded), corev1.PodSucceeded)})
-}
-
-// aheadAllTheTime has the reaper record its stops with a clock that is ahead.
-func (s *scene) aheadAllTheTime(ahead time.Duration) {
-	s.steps = []step{{start.Add(-time.Minute), start.Add(time.Minute), ahead}}
-	for i := range s.writes {
-		if stop, ok := essential.StopOf(&s.writes[i].pod); ok {
-			stop.At = start.Add(ahead)
-			s.writes[i].pod.Annotations[api.StoppedAnnotation] = stop.String()
-		}
+// pod creates a pod that runs and whose containers write words.
+func (e *example) pod(work string, uid types.UID, words ...string) corev1.Pod {
+	p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: optedIn, Name: work + "-" + string(uid), UID: uid, Labels: map[string]string{workLabel: work}, Annotations: map[string]string{},
+	}}
+	if kindOf(work) != competing.name {
+		p.Labels[api.Label], p.Annotations[api.TrackedAnnotation] = "main", "main"
 	}
+	if kindOf(work) == "retried" {
+		p.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
+	}
+	e.say(work, uid, words...)
+	e.add(-3, jobController, "create", "", p)
+	p.Status.Phase = corev1.PodRunning
+	for _, name := range []string{"main", "sidecar"} {
+		p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}})
+	}
+	return e.add(-2, kubelet, "patch", "status", p)
 }
 
-// runsAgain has a user delete p1 between its completion and its end, and its Job
-// run the work again.
-func (s *scene) runsAgain(patient bool) {
-	s.isCutShort(start.Add(time.Second), deletedAt)
-	s.works[0].patient = patient
-	s.writes = append(s.writes, write{start, "admin", "delete", "", stopped(endedMain("plain-1", "p1", 0), corev1.PodSucceeded)})
-	s.says("plain-1", "p2", "main start", "main completed")
-	s.runs("plain-1", "p2")
-	s.stops(endedMain("plain-1", "p2", 0), corev1.PodSucceeded)
-	s.theJob("plain-1").Status.Failed = 1
-}
+// last is the last state of a pod, and find a write that changes it.
+func (e *example) last(pod types.UID) *write { return e.find(pod, "", "") }
 
-// write finds one, to spoil it.
-func (s *scene) write(pod types.UID, by, verb string) *write {
-	for i := range s.writes {
-		if w := &s.writes[i]; w.pod.UID == pod && w.by == by && w.verb == verb {
+func (e *example) find(pod types.UID, by, verb string) *write {
+	for i := range e.writes {
+		if w := &e.writes[len(e.writes)-1-i]; w.pod.UID == pod && (by == "" || w.by == by) && (verb == "" || w.verb == verb) {
 			return w
 		}
 	}
 	panic("no such write")
 }
 
-// end finds the kubelet's last write of a pod.
-func (s *scene) end(pod types.UID) *write {
-	for i := len(s.writes) - 1; i >= 0; i-- {
-		if w := &s.writes[i]; w.pod.UID == pod && w.by == kubelet {
-			return w
+// stop is the reaper's stop of a pod whose main has ended, and its end a second later.
+func (e *example) stop(uid types.UID, code int32, phase corev1.PodPhase) corev1.Pod {
+	e.add(0, kube.ReaperUser, "patch", "", stopped(mainEnded(e.last(uid).pod, code), phase))
+	return e.end(uid, 1, phase)
+}
+
+// end is the kubelet's report that no container of the pod runs any more.
+func (e *example) end(uid types.UID, second float64, phase corev1.PodPhase) corev1.Pod {
+	p := e.last(uid).pod.DeepCopy()
+	for _, statuses := range [][]corev1.ContainerStatus{p.Status.ContainerStatuses, p.Status.InitContainerStatuses} {
+		for i := range statuses {
+			statuses[i].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 0, FinishedAt: metav1.NewTime(after(1))}}
 		}
 	}
-	panic("no such write")
+	p.Status.Phase = phase
+	return e.add(second, kubelet, "patch", "status", *p)
 }
 
-// without removes all writes of this sort.
-func (s *scene) without(pod types.UID, unwanted func(write) bool) {
-	s.writes = slices.DeleteFunc(s.writes, func(w write) bool { return w.pod.UID == pod && unwanted(w) })
+func (e *example) delete(uid types.UID, second float64) {
+	e.add(second, kube.ReaperUser, "delete", "", e.last(uid).pod)
 }
 
-// breaksOff is a pod of a new Job whose main the kubelet could not start, and
-// which the reaper has stopped for that.
-func (s *scene) breaksOff(uid types.UID) {
-	p := endedMain("plain-8", uid, 128)
-	p.Status.ContainerStatuses[0].State.Terminated.Reason = "StartError"
-	s.runs("plain-8", uid)
-	s.stops(p, corev1.PodFailed)
-	s.left = append(s.left, s.end(uid).pod)
+// without removes writes of a pod.
+func (e *example) without(pod types.UID, unwanted func(write) bool) {
+	e.writes = slices.DeleteFunc(e.writes, func(w write) bool { return w.pod.UID == pod && unwanted(w) })
 }
 
-// isCutShort has a user delete p1 before its end, or gives it a deadline: main
-// completes a second later or earlier, or does not.
-func (s *scene) isCutShort(at time.Time, spoil func(*corev1.Pod, metav1.Time)) {
-	for i := range s.writes {
-		if w := &s.writes[i]; w.pod.UID == "p1" && w.verb == "patch" {
-			spoil(&w.pod, metav1.NewTime(at))
+func deletes(w write) bool { return w.verb == "delete" }
+
+func (e *example) theJob(name string) *batchv1.Job {
+	return &e.jobs[slices.IndexFunc(e.jobs, func(j batchv1.Job) bool { return j.Name == name })]
+}
+
+// notStarted are pods of a new Job whose main the kubelet could not start.
+func (e *example) notStarted(uids ...types.UID) {
+	for _, uid := range uids {
+		e.pod("plain-8", uid)
+		e.last(uid).pod = mainEnded(e.last(uid).pod, 128)
+		e.last(uid).pod.Status.ContainerStatuses[0].State.Terminated.Reason = "StartError"
+		p := e.last(uid).pod
+		e.add(0, kube.ReaperUser, "patch", "", stopped(p, corev1.PodFailed))
+		e.left = append(e.left, e.end(uid, 1, corev1.PodFailed))
+	}
+}
+
+// interrupted has a user delete p1, or gives it a deadline, at that second: main
+// completes at second -1.
+func (e *example) interrupted(second float64, change func(*corev1.Pod, metav1.Time)) {
+	for i := range e.writes {
+		if w := &e.writes[i]; w.pod.UID == "p1" && w.verb == "patch" {
+			change(&w.pod, metav1.NewTime(after(second)))
 		}
 	}
 }
@@ -211,32 +207,20 @@ func deadlineAt(p *corev1.Pod, at metav1.Time) {
 	p.Status.StartTime, p.Spec.ActiveDeadlineSeconds = new(metav1.NewTime(at.Add(-time.Minute))), new(int64(60))
 }
 
-func aPod(work string, uid types.UID) corev1.Pod {
-	p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: optedIn, Name: work + "-" + string(uid), UID: uid,
-		Labels:      map[string]string{workLabel: work, api.Label: "main"},
-		Annotations: map[string]string{api.TrackedAnnotation: "main"},
-	}}
-	if kindOf(work) == "retried" {
-		p.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
-	}
-	return p
+// runAgain has a user delete p1 between its completion and its end, and its Job run
+// the work again.
+func (e *example) runAgain(patient bool) {
+	e.interrupted(1, deletedAt)
+	e.works[0].patient = patient
+	e.add(0, "admin", "delete", "", e.find("p1", kube.ReaperUser, "patch").pod)
+	e.pod("plain-1", "p2", "main start", "main completed")
+	e.stop("p2", 0, corev1.PodSucceeded)
+	e.delete("p2", 20)
+	e.theJob("plain-1").Status.Failed = 1
 }
 
-func running(work string, uid types.UID) corev1.Pod {
-	p := aPod(work, uid)
-	p.Status.Phase = corev1.PodRunning
-	for _, name := range []string{"main", "sidecar"} {
-		p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{
-			Name: name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
-		})
-	}
-	return p
-}
-
-// endedMain is a pod whose main has ended and whose sidecar runs.
-func endedMain(work string, uid types.UID, code int32) corev1.Pod {
-	p := running(work, uid)
+func mainEnded(p corev1.Pod, code int32) corev1.Pod {
+	p = *p.DeepCopy()
 	p.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code}}
 	return p
 }
@@ -247,478 +231,222 @@ func stopped(p corev1.Pod, phase corev1.PodPhase) corev1.Pod {
 	return p
 }
 
-// quiet is a pod of which nothing runs any more, a second after the stop.
-func quiet(p corev1.Pod, phase corev1.PodPhase) corev1.Pod {
-	p = *p.DeepCopy()
-	p.Status.ContainerStatuses[1].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 143, FinishedAt: metav1.NewTime(start.Add(time.Second))}}
-	p.Status.Phase = phase
-	return p
-}
-
-// native has admission make the sidecar of a pod native.
-func native(p corev1.Pod) corev1.Pod {
-	p.Spec.InitContainers = []corev1.Container{{Name: "sidecar"}}
-	if len(p.Status.ContainerStatuses) > 1 {
-		p.Status.InitContainerStatuses, p.Status.ContainerStatuses = p.Status.ContainerStatuses[1:], p.Status.ContainerStatuses[:1]
+// native makes the sidecar of a pod of the Job in mode Native native.
+func native(p *corev1.Pod) {
+	if p.UID == "n1" {
+		p.Spec.InitContainers = []corev1.Container{{Name: "sidecar"}}
+		if s := p.Status.ContainerStatuses; len(s) > 1 {
+			p.Status.InitContainerStatuses, p.Status.ContainerStatuses = s[1:], s[:1]
+		}
 	}
-	return p
-}
-
-func untracked(p corev1.Pod) corev1.Pod {
-	delete(p.Annotations, api.TrackedAnnotation)
-	delete(p.Labels, api.Label)
-	return p
 }
 
 func TestJudge(t *testing.T) {
 	for sentence, tt := range map[string]struct {
-		spoil func(*scene)
-		want  []string
+		change func(*example)
+		want   []string
 	}{
-		"nothing is wrong": {spoil: func(*scene) {}},
+		"nothing is wrong": {func(*example) {}, nil},
 
-		"a run in which nothing was stopped": {
-			spoil: func(s *scene) { *s = scene{records{samples: s.samples}} },
-			want:  []string{"I0 the run: no pod was stopped"},
-		},
-		"a run without metrics": {
-			spoil: func(s *scene) { s.samples = nil },
-			want:  []string{"I0 the run: no metrics were read"},
-		},
-		"a pod that the audit log does not know": {
-			spoil: func(s *scene) { s.without("i1", func(write) bool { return true }) },
-			want:  []string{"I0 ignored-4: pod i1 ran, and the audit log does not know it"},
-		},
+		"nothing was stopped":               {func(e *example) { *e = example{records{looks: e.looks}} }, []string{"I0 the run: no pod was stopped"}},
+		"no metrics were read":              {func(e *example) { e.looks = nil }, []string{"I0 the run: no reaper stopped 15 of the last pods, which show a leak: the most are 0"}},
+		"the audit log does not have a pod": {func(e *example) { e.without("i1", func(write) bool { return true }) }, []string{"I0 ignored-4: pod i1 ran, and the audit log does not have it"}},
+		"competing pods never had to wait": {func(e *example) {
+			e.work(work{name: "competing-8", leftAlone: true, completions: 11}, 0)
+			for _, uid := range strings.Fields("c2 c3 c4 c5 c6 c7 c8 c9 d1 d2 d3") {
+				e.left = append(e.left, e.pod("competing-8", types.UID(uid), "main start", "main completed"))
+			}
+		}, []string{"I0 the run: none of 12 competing pods had to wait for a tracked pod"}},
+		"no stop shows the step of the clock": {func(e *example) { e.steps = []step{{after(-10), after(10), time.Minute}} },
+			[]string{"I0 the run: the clock was stepped, and none of 4 stops during that time shows it"}},
+		"the kubelet could start little": {func(e *example) { e.work(work{name: "plain-8"}, 0); e.notStarted("b1", "b2", "b3") },
+			[]string{"I0 the run: the kubelet could not start the main of 3 of 11 pods"}},
+		"no labelled pod was created while hostile bodies were sent": {func(e *example) { e.hostile.addAll(413) }, []string{"I0 the run: no labelled pod was created while hostile bodies were sent"}},
+		"few of the last pods were stopped": {func(e *example) { e.looks[2][0].stops = 23 },
+			[]string{"I0 the run: no reaper stopped 15 of the last pods, which show a leak: the most are 14"}},
+		"the reaper was restarted while the last pods ran": {func(e *example) { e.looks[2][0].born = 2 },
+			[]string{"I0 the run: no reaper stopped 15 of the last pods, which show a leak: the most are 0"}},
 
-		"competing pods that never had to wait": {
-			spoil: func(s *scene) {
-				s.aWork(work{name: "competing-8", fate: untouched, completions: 5}, 0)
-				for _, uid := range []types.UID{"c2", "c3", "c4", "c5", "c6"} {
-					s.says("competing-8", uid, "main start", "main completed")
-					s.writes = append(s.writes, write{start, jobController, "create", "", untracked(aPod("competing-8", uid))})
-					s.left = append(s.left, s.write(uid, jobController, "create").pod)
+		"a completed pod was never stopped, and is left": {func(e *example) {
+			e.without("p1", func(w write) bool { return essential.IsStopped(&w.pod) })
+			e.unsay("p1", "sidecar", terminated, ended)
+			e.left = append(e.left, mainEnded(e.last("p1").pod, 0))
+		}, []string{"I1 plain-1-p1: it is left, with the phase Running", "I1 plain-1-p1: its main completed and it was never stopped", "I1 plain-1-p1: its sidecar got no SIGTERM"}},
+		"a completed pod whose sidecar the kubelet could not start was never stopped": {func(e *example) { e.unsay("g1", "sidecar", started, ended) }, nil},
+		"a stopped pod is left": {func(e *example) { e.without("p1", deletes); e.left = append(e.left, e.last("p1").pod) }, []string{"I1 plain-1-p1: it is left, with the phase Succeeded"}},
+		"a stopped pod does not end": {func(e *example) {
+			e.without("p1", func(w write) bool { return essential.IsTerminal(&w.pod) })
+			e.left = append(e.left, e.last("p1").pod)
+		}, []string{"I1 plain-1-p1: it is left, with the phase Running"}},
+		"a pod was stopped although the kubelet ends it": {func(e *example) {
+			e.add(0, kube.ReaperUser, "patch", "", stopped(e.last("n1").pod, corev1.PodSucceeded))
+		}, []string{"I1 native-5-n1: it was stopped, and its sidecar is native"}},
+		"a native sidecar got no signal": {func(e *example) { e.unsay("n1", "sidecar", terminated) }, []string{"I1 native-5-n1: its sidecar got no SIGTERM"}},
+		"a pod that the kubelet has ended is not deleted": {func(e *example) { e.without("n1", deletes); e.left = append(e.left, e.last("n1").pod) },
+			[]string{"I1 native-5-n1: it is left, with the phase Succeeded"}},
+		"a pod was deleted before its retention was over":          {func(e *example) { e.last("p1").at = after(10) }, []string{"I1 plain-1-p1: deleted 9s after its end, its retention is 10s"}},
+		"a pod was deleted sooner because the clock was set ahead": {func(e *example) { e.last("p1").at = after(5); e.steps = []step{{after(3), after(20), time.Minute}} }, nil},
+		"a pod was deleted before its retention was over, and before the clock was set ahead": {func(e *example) {
+			e.last("p1").at = after(5)
+			e.steps = []step{{after(6), after(20), time.Minute}}
+		}, []string{"I1 plain-1-p1: deleted 4s after its end, its retention is 10s"}},
+		"or although the clock was only set back": {func(e *example) { e.last("p1").at = after(10); e.steps = []step{{after(3), after(6), -time.Minute}} },
+			[]string{"I1 plain-1-p1: deleted 9s after its end, its retention is 10s"}},
+		"stops were recorded with a clock that was ahead": {func(e *example) {
+			e.steps = []step{{after(-60), after(60), time.Minute}}
+			for i := range e.writes {
+				if stop, ok := essential.StopOf(&e.writes[i].pod); ok {
+					stop.At = after(60)
+					e.writes[i].pod.Annotations[api.StoppedAnnotation] = stop.String()
 				}
-			},
-			want: []string{"I0 the run: none of 6 competing pods had to wait for a tracked pod"},
-		},
-		"a clock that was stepped, and no stop shows it": {
-			spoil: func(s *scene) {
-				s.steps = []step{{start.Add(-10 * time.Second), start.Add(10 * time.Second), time.Minute}}
-			},
-			want: []string{"I0 the run: the clock was stepped, and none of 4 stops during that time shows it"},
-		},
-		"a run in which the kubelet could start little": {
-			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-8", completions: 0}, 0)
-				s.breaksOff("b1")
-				s.breaksOff("b2")
-				s.breaksOff("b3")
-			},
-			want: []string{"I0 the run: the kubelet could not start the main of 3 of 11 pods"},
-		},
+			}
+		}, nil},
+		"a pod was deleted while its sidecar ran": {func(e *example) { e.last("p1").pod = e.find("p1", kube.ReaperUser, "patch").pod },
+			[]string{"I1 plain-1-p1: deleted by the reaper while containers ran: main ended with 0, sidecar runs"}},
+		"a pod was deleted without a stop": {func(e *example) {
+			e.without("p1", func(w write) bool { return !deletes(w) && essential.IsStopped(&w.pod) })
+			delete(e.last("p1").pod.Annotations, api.StoppedAnnotation)
+		}, []string{"I1 plain-1-p1: its main completed and it was never stopped"}},
+		"a sidecar was killed without a word": {func(e *example) { e.unsay("p1", "sidecar", terminated, ended) }, []string{"I1 plain-1-p1: its sidecar got no SIGTERM"}},
+		"a failure for good stopped nothing": {func(e *example) {
+			e.without("f1", func(w write) bool { return essential.IsStopped(&w.pod) })
+			e.left[0] = mainEnded(e.last("f1").pod, 1)
+		}, []string{"I1 failing-2-f1: it is left, with the phase Running", "I1 failing-2-f1: its main failed for good and it was never stopped"}},
 
-		"a completed pod that was never stopped, and is left": {
-			spoil: func(s *scene) {
-				s.without("p1", func(w write) bool { return essential.IsStopped(&w.pod) })
-				s.unsays("p1", "sidecar", terminated, ended)
-				s.left = append(s.left, endedMain("plain-1", "p1", 0))
-			},
-			want: []string{
-				"I1 plain-1-p1: its main completed and it was never stopped",
-				"I1 plain-1-p1: it is left, with the phase Running",
-				"I1 plain-1-p1: its sidecar got no SIGTERM",
-			},
-		},
-		"a stopped pod that is left": {
-			spoil: func(s *scene) {
-				s.without("p1", func(w write) bool { return w.verb == "delete" })
-				s.left = append(s.left, s.end("p1").pod)
-			},
-			want: []string{"I1 plain-1-p1: it is left, with the phase Succeeded"},
-		},
-		"a stopped pod that never ends": {
-			spoil: func(s *scene) {
-				s.without("p1", func(w write) bool { return w.verb == "delete" || essential.IsTerminal(&w.pod) })
-				s.left = append(s.left, stopped(endedMain("plain-1", "p1", 0), corev1.PodSucceeded))
-			},
-			want: []string{"I1 plain-1-p1: it is left, with the phase Running"},
-		},
-		"a pod that was stopped although the kubelet ends it": {
-			spoil: func(s *scene) {
-				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "", native(stopped(endedMain("native-5", "n1", 0), corev1.PodSucceeded))})
-			},
-			want: []string{"I1 native-5-n1: it was stopped, and its sidecar is native"},
-		},
-		"a native sidecar that got no signal": {
-			spoil: func(s *scene) { s.unsays("n1", "sidecar", terminated) },
-			want:  []string{"I1 native-5-n1: its sidecar got no SIGTERM"},
-		},
-		"a pod that the kubelet has ended and that is not deleted": {
-			spoil: func(s *scene) {
-				s.without("n1", func(w write) bool { return w.verb == "delete" })
-				s.left = append(s.left, s.end("n1").pod)
-			},
-			want: []string{"I1 native-5-n1: it is left, with the phase Succeeded"},
-		},
-		"a pod that was deleted before its retention was over": {
-			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "delete").at = start.Add(10 * time.Second) },
-			want:  []string{"I1 plain-1-p1: deleted 9s after its end, its retention is 10s"},
-		},
-		"a pod that was deleted sooner because the clock was set ahead": {
-			spoil: func(s *scene) {
-				s.write("p1", kube.ReaperUser, "delete").at = start.Add(5 * time.Second)
-				s.steps = []step{{start.Add(3 * time.Second), start.Add(20 * time.Second), time.Minute}}
-			},
-		},
-		"a pod that was deleted before its retention was over, and before the clock was set ahead": {
-			spoil: func(s *scene) {
-				s.write("p1", kube.ReaperUser, "delete").at = start.Add(5 * time.Second)
-				s.steps = []step{{start.Add(6 * time.Second), start.Add(20 * time.Second), time.Minute}}
-			},
-			want: []string{"I1 plain-1-p1: deleted 4s after its end, its retention is 10s"},
-		},
-		"or although it was only set back": {
-			spoil: func(s *scene) {
-				s.write("p1", kube.ReaperUser, "delete").at = start.Add(10 * time.Second)
-				s.steps = []step{{start.Add(3 * time.Second), start.Add(6 * time.Second), -time.Minute}}
-			},
-			want: []string{"I1 plain-1-p1: deleted 9s after its end, its retention is 10s"},
-		},
-		"stops that were recorded with a clock that was ahead": {
-			spoil: func(s *scene) { s.aheadAllTheTime(time.Minute) },
-		},
-		"a pod that was deleted while its sidecar ran": {
-			spoil: func(s *scene) {
-				s.write("p1", kube.ReaperUser, "delete").pod = stopped(endedMain("plain-1", "p1", 0), corev1.PodSucceeded)
-			},
-			want: []string{"I1 plain-1-p1: deleted by the reaper while containers ran: main ended with 0, sidecar runs"},
-		},
-		"a pod that was deleted without a stop": {
-			spoil: func(s *scene) {
-				s.without("p1", func(w write) bool { return w.verb != "delete" && essential.IsStopped(&w.pod) })
-				delete(s.write("p1", kube.ReaperUser, "delete").pod.Annotations, api.StoppedAnnotation)
-			},
-			want: []string{"I1 plain-1-p1: its main completed and it was never stopped"},
-		},
-		"a sidecar that was killed without a word": {
-			spoil: func(s *scene) { s.unsays("p1", "sidecar", terminated, ended) },
-			want:  []string{"I1 plain-1-p1: its sidecar got no SIGTERM"},
-		},
-		"a failure for good that stopped nothing": {
-			spoil: func(s *scene) {
-				s.without("f1", func(w write) bool { return essential.IsStopped(&w.pod) })
-				s.left[0] = endedMain("failing-2", "f1", 1)
-			},
-			want: []string{
-				"I1 failing-2-f1: its main failed for good and it was never stopped",
-				"I1 failing-2-f1: it is left, with the phase Running",
-			},
-		},
+		"a stop while main ran": {func(e *example) {
+			w := e.find("p1", kube.ReaperUser, "patch")
+			w.at, w.pod.Status = after(-2), e.find("p1", jobController, "create").pod.Status
+		}, []string{"I2 plain-1-p1: recorded as Succeeded while main had not completed: "}},
+		"a record before the completion": {func(e *example) {
+			i := slices.IndexFunc(e.lines, func(l line) bool { return l.pod == "r1" && l.word == completed })
+			e.lines[i].at = after(1)
+		}, []string{"I2 retried-3-r1: recorded as Succeeded while main had not completed: main ended with 0, sidecar runs"}},
+		"a stop after a failure that the kubelet would have retried": {func(e *example) {
+			w := e.find("r1", kube.ReaperUser, "patch")
+			w.pod = stopped(mainEnded(w.pod, 1), corev1.PodFailed)
+		}, []string{"I1 retried-3-r1: its main completed and it was stopped as Failed", "I2 retried-3-r1: recorded as Failed while main had not failed for good: main ended with 1, sidecar runs"}},
+		"a failure was stopped as a completion": {func(e *example) {
+			w := e.find("f1", kube.ReaperUser, "patch")
+			w.pod = stopped(w.pod, corev1.PodSucceeded)
+			e.last("f1").pod.Status.Phase = corev1.PodSucceeded
+		}, []string{
+			"I1 failing-2-f1: its main failed for good and it was stopped as Succeeded",
+			"I2 failing-2-f1: recorded as Succeeded while main had not completed: main ended with 1, sidecar runs",
+			`I8 failing-2-f1: its phase was Succeeded, reason "", and must be Failed: main's last word was "failed"`,
+		}},
+		"a failed pod was deleted": {func(e *example) { e.left = e.left[1:]; e.delete("f1", 2) },
+			[]string{"I2 failing-2-f1: deleted by the reaper with the phase Failed", "I2 failing-2-f1: its main failed and it is gone"}},
+		"the reaper wrote a status": {func(e *example) { e.find("p1", kube.ReaperUser, "patch").subresource = "status" },
+			[]string{"I2 plain-1-p1: patch of status by the reaper, which has nothing to write there"}},
+		"a write of the reaper records nothing": {func(e *example) { e.add(0, kube.ReaperUser, "patch", "", e.find("p1", jobController, "create").pod) },
+			[]string{"I2 plain-1-p1: patch by the reaper that records nothing"}},
+		"a pod whose failure is ignored was stopped": {func(e *example) {
+			e.add(0, kube.ReaperUser, "patch", "", stopped(mainEnded(e.last("i1").pod, 1), corev1.PodFailed))
+		}, []string{"I2 ignored-4-i1: patch by the reaper, which has to leave it alone"}},
+		"a pod of another user was deleted":           {func(e *example) { e.pod("other", "o1"); e.delete("o1", 0) }, []string{"I2 other-o1: delete by the reaper, and it is not of this run"}},
+		"a pod that is left alone is gone":            {func(e *example) { e.left = slices.Delete(e.left, 1, 2) }, []string{"I2 ignored-4-i1: it had to remain and is gone"}},
+		"a sidecar got SIGTERM before main had ended": {func(e *example) { e.lines[2], e.lines[3] = e.lines[3], e.lines[2] }, []string{"I2 plain-1-p1: its sidecar got SIGTERM before main had ended"}},
+		"a sidecar got SIGTERM between two attempts of main": {func(e *example) {
+			i := slices.IndexFunc(e.lines, func(l line) bool { return l.pod == "r1" && l.word == completed })
+			e.lines = slices.Insert(e.lines, i, line{"retried-3", "r1", "sidecar", terminated, start})
+		}, []string{"I2 retried-3-r1: its sidecar got SIGTERM before main had ended"}},
 
-		"a stop while main ran": {
-			spoil: func(s *scene) {
-				w := s.write("p1", kube.ReaperUser, "patch")
-				w.at, w.pod = start.Add(-2*time.Second), stopped(running("plain-1", "p1"), corev1.PodSucceeded)
-			},
-			want: []string{"I2 plain-1-p1: recorded as Succeeded while main had not completed: main runs, sidecar runs"},
-		},
-		"a record of a completion that follows the kubelet's own kill": {
-			spoil: func(s *scene) {
-				for i := range s.lines {
-					if l := &s.lines[i]; l.pod == "r1" && l.word == completed {
-						l.at = start.Add(time.Second)
-					}
-				}
-			},
-			want: []string{
-				"I2 retried-3-r1: recorded as Succeeded while main had not completed: main ended with 0, sidecar runs",
-			},
-		},
-		"a stop after a failure that the kubelet would have tried again": {
-			spoil: func(s *scene) {
-				s.write("r1", kube.ReaperUser, "patch").pod = stopped(endedMain("retried-3", "r1", 1), corev1.PodFailed)
-			},
-			want: []string{
-				"I1 retried-3-r1: its main completed and it was stopped as Failed",
-				"I2 retried-3-r1: recorded as Failed while main had not failed for good: main ended with 1, sidecar runs",
-			},
-		},
-		"a failure that was stopped as a completion": {
-			spoil: func(s *scene) {
-				s.write("f1", kube.ReaperUser, "patch").pod = stopped(endedMain("failing-2", "f1", 1), corev1.PodSucceeded)
-				s.end("f1").pod.Status.Phase = corev1.PodSucceeded
-			},
-			want: []string{
-				"I1 failing-2-f1: its main failed for good and it was stopped as Succeeded",
-				"I2 failing-2-f1: recorded as Succeeded while main had not completed: main ended with 1, sidecar runs",
-				`I8 failing-2-f1: its phase was Succeeded, reason "", and must be Failed: main's last word was "failed"`,
-			},
-		},
-		"a failed pod that was deleted": {
-			spoil: func(s *scene) {
-				s.left = s.left[1:]
-				s.writes = append(s.writes, write{start.Add(2 * time.Second), kube.ReaperUser, "delete", "", s.end("f1").pod})
-			},
-			want: []string{
-				"I2 failing-2-f1: its main failed and it was deleted (" + kube.ReaperUser + ")",
-				"I2 failing-2-f1: deleted by the reaper with the phase Failed",
-			},
-		},
-		"a status that the reaper wrote": {
-			spoil: func(s *scene) { s.write("p1", kube.ReaperUser, "patch").subresource = "status" },
-			want:  []string{"I2 plain-1-p1: patch of status by the reaper, which has nothing to write there"},
-		},
-		"a write of the reaper that says nothing": {
-			spoil: func(s *scene) {
-				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "", endedMain("plain-1", "p1", 0)})
-			},
-			want: []string{"I2 plain-1-p1: patch by the reaper that records nothing"},
-		},
-		"a pod whose failure is to be ignored, stopped": {
-			spoil: func(s *scene) {
-				p := stopped(endedMain("ignored-4", "i1", 1), corev1.PodFailed)
-				s.writes = append(s.writes, write{start, kube.ReaperUser, "patch", "", p})
-			},
-			want: []string{"I2 ignored-4-i1: patch by the reaper, and it was to be left alone"},
-		},
-		"a pod of another user, deleted": {
-			spoil: func(s *scene) {
-				s.writes = append(s.writes, write{start, kube.ReaperUser, "delete", "", endedMain("other", "o1", 0)})
-			},
-			want: []string{"I2 other-o1: delete by the reaper, and it is not of this run"},
-		},
-		"a pod that was to be left alone, gone": {
-			spoil: func(s *scene) { s.left = slices.Delete(s.left, 1, 2) },
-			want:  []string{"I2 ignored-4-i1: it was to stay and is gone (the audit log does not know by whom)"},
-		},
-		"a sidecar that got SIGTERM before main had ended": {
-			spoil: func(s *scene) { s.lines[2], s.lines[3] = s.lines[3], s.lines[2] },
-			want:  []string{"I2 plain-1-p1: its sidecar got SIGTERM before main had ended (deletions: " + kube.ReaperUser + ")"},
-		},
-		"a sidecar that got SIGTERM between two tries of main": {
-			spoil: func(s *scene) { s.says("retried-3", "r1", "sidecar SIGTERM"); moveLastBefore(s, "r1", completed) },
-			want:  []string{"I2 retried-3-r1: its sidecar got SIGTERM before main had ended (deletions: " + kube.ReaperUser + ")"},
-		},
+		"a main ran twice": {func(e *example) { e.say("plain-1", "p1", "main start", "main completed") }, []string{`I3 plain-1: main wrote "completed" 2 times, want 1`}},
+		"a main was started again after it had completed": {func(e *example) { e.say("plain-1", "p1", "main start") }, []string{`I3 plain-1: main wrote "start" 2 times, want 1`}},
+		"a main got a signal without a cause": {func(e *example) { e.pod("plain-1", "p2", "main start", "main interrupted") },
+			[]string{`I3 plain-1: main wrote "interrupted" 1 times, want 0`, "I3 plain-1: the Job counts succeeded 1 and failed 0, want 1 and 1"}},
+		"a main was not interrupted on purpose": {func(e *example) { e.works[0].interruptions = 1 }, []string{`I3 plain-1: main wrote "interrupted" 0 times, want 1 to 3`}},
+		"a Job is not complete": {func(e *example) { e.theJob("plain-1").Status = batchv1.JobStatus{Active: 1} },
+			[]string{"I3 plain-1: the Job counts succeeded 0 and failed 0, want 1 and 0", "I3 plain-1: the Job is not complete: active 1, succeeded 0, failed 0"}},
+		"a Job counts a failure": {func(e *example) { e.theJob("plain-1").Status.Failed = 1 },
+			[]string{"I3 plain-1: the Job counts succeeded 1 and failed 1, want 1 and 0"}},
+		"a Job counts no failure": {func(e *example) { e.theJob("failing-2").Status.Failed = 0 },
+			[]string{"I3 failing-2: the Job counts succeeded 1 and failed 0, want 1 and 1"}},
+		"a Job is gone": {func(e *example) { e.jobs = e.jobs[1:] }, []string{"I3 plain-1: the Job is gone"}},
+		"a user deleted the pod after its completion":      {func(e *example) { e.interrupted(1, deletedAt) }, nil},
+		"work ran again, since its pod was deleted before": {func(e *example) { e.runAgain(false) }, nil},
+		"work ran again, although its Job waits for the pod's end": {func(e *example) { e.runAgain(true) },
+			[]string{`I3 plain-1: main wrote "completed" 2 times, want 1`, "I3 plain-1: the Job counts succeeded 1 and failed 1, want 1 and 0"}},
+		"the kubelet could not start a main, and another one ran": {func(e *example) { e.startAgain("main start", "main completed") }, nil},
+		"the kubelet could not start a main, and two others ran": {func(e *example) { e.startAgain("main start", "main completed", "main start", "main completed") },
+			[]string{`I3 plain-8: main wrote "completed" 2 times, want 1`}},
 
-		"a main that ran twice": {
-			spoil: func(s *scene) { s.says("plain-1", "p1", "main start", "main completed") },
-			want:  []string{`I3 plain-1: main said "completed" 2 times, want 1`},
-		},
-		"a main that was started again after it had completed": {
-			spoil: func(s *scene) { s.says("plain-1", "p1", "main start") },
-			want:  []string{`I3 plain-1: main said "start" 2 times, want 1`},
-		},
-		"a main that got a signal that was not ordered": {
-			spoil: func(s *scene) { s.says("plain-1", "p2", "main start", "main interrupted"); s.runs("plain-1", "p2") },
-			want: []string{
-				`I3 plain-1: main said "interrupted" 1 times, want 0`,
-				"I3 plain-1: the Job counts succeeded 1 and failed 0, want 1 and 1",
-			},
-		},
-		"a main that was to be interrupted, and was not": {
-			spoil: func(s *scene) { s.works[0].interruptions = 1 },
-			want:  []string{`I3 plain-1: main said "interrupted" 0 times, want 1 to 3`},
-		},
-		"a Job that is not complete": {
-			spoil: func(s *scene) { s.theJob("plain-1").Status = batchv1.JobStatus{Active: 1} },
-			want: []string{
-				"I3 plain-1: the Job is not complete: active 1, succeeded 0, failed 0",
-				"I3 plain-1: the Job counts succeeded 0 and failed 0, want 1 and 0",
-			},
-		},
-		"a Job that counts a failure": {
-			spoil: func(s *scene) { s.theJob("plain-1").Status.Failed = 1 },
-			want:  []string{"I3 plain-1: the Job counts succeeded 1 and failed 1, want 1 and 0"},
-		},
-		"a Job that counts no failure": {
-			spoil: func(s *scene) { s.theJob("failing-2").Status.Failed = 0 },
-			want:  []string{"I3 failing-2: the Job counts succeeded 1 and failed 0, want 1 and 1"},
-		},
-		"a Job that is gone": {
-			spoil: func(s *scene) { s.jobs = s.jobs[1:] },
-			want:  []string{"I3 plain-1: the Job is gone"},
-		},
-		"a completion after which a user deleted the pod, and that was not forgotten": {
-			spoil: func(s *scene) { s.isCutShort(start.Add(time.Second), deletedAt) },
-		},
-		"work that ran again, since its pod was deleted before it had ended": {
-			spoil: func(s *scene) { s.runsAgain(false) },
-		},
-		"work that ran again, although its Job waits for the end of a deleted pod": {
-			spoil: func(s *scene) { s.runsAgain(true) },
-			want: []string{
-				`I3 plain-1: main said "completed" 2 times, want 1`,
-				"I3 plain-1: the Job counts succeeded 1 and failed 1, want 1 and 0",
-			},
-		},
-		"a main that the kubelet could not start, and another one": {
-			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-8", job: true, completions: 1}, 1)
-				s.breaksOff("b1")
-				s.says("plain-8", "b2", "main start", "main completed")
-				s.runs("plain-8", "b2")
-				s.stops(endedMain("plain-8", "b2", 0), corev1.PodSucceeded)
-			},
-		},
-		"a main that the kubelet could not start, and two others": {
-			spoil: func(s *scene) {
-				s.aWork(work{name: "plain-8", job: true, completions: 1}, 1)
-				s.breaksOff("b1")
-				s.says("plain-8", "b2", "main start", "main completed", "main start", "main completed")
-				s.runs("plain-8", "b2")
-				s.stops(endedMain("plain-8", "b2", 0), corev1.PodSucceeded)
-			},
-			want: []string{`I3 plain-8: main said "completed" 2 times, want 1`},
-		},
+		"a sidecar is not native": {func(e *example) { e.find("n1", jobController, "create").pod.Spec.InitContainers = nil }, []string{"I4 native-5-n1: its sidecar is not native"}},
+		"a pod was admitted untracked": {func(e *example) {
+			delete(e.find("p1", jobController, "create").pod.Annotations, api.TrackedAnnotation)
+		}, []string{`I4 plain-1-p1: namespace faults, label "main": tracked is "", want "main"`}},
+		"a pod is tracked although its namespace has not opted in": {func(e *example) { e.find("i1", jobController, "create").pod.Namespace = elsewhere },
+			[]string{`I4 ignored-4-i1: namespace faults-elsewhere, label "main": tracked is "main", want ""`}},
 
-		"a sidecar that was to be native": {
-			spoil: func(s *scene) { s.write("n1", jobController, "create").pod.Spec.InitContainers = nil },
-			want:  []string{"I4 native-5-n1: its sidecar is not native"},
-		},
-		"a pod that was admitted untracked": {
-			spoil: func(s *scene) {
-				delete(s.write("p1", jobController, "create").pod.Annotations, api.TrackedAnnotation)
-			},
-			want: []string{`I4 plain-1-p1: namespace faults, label "main": tracked is "", want "main"`},
-		},
-		"a pod that is tracked although its namespace has not opted in": {
-			spoil: func(s *scene) { s.write("i1", jobController, "create").pod.Namespace = elsewhere },
-			want:  []string{`I4 ignored-4-i1: namespace faults-elsewhere, label "main": tracked is "main", want ""`},
-		},
+		"a process leaks pods": {func(e *example) {
+			e.looks[2][0] = sample{pod: "reaper-1", born: 1, goroutines: 55, fds: 18, memory: 46 << 20, stops: 24}
+		}, []string{
+			"I5 reaper-1: 18 file descriptors, 12 before it stopped 15 pods", "I5 reaper-1: 46 MiB of memory, 30 before it stopped 15 pods",
+			"I5 reaper-1: 55 goroutines, 40 before it stopped 15 pods",
+		}},
+		"a process leaks during the faults": {func(e *example) { e.looks[1][0].goroutines, e.looks[2][0].goroutines = 121, 121 }, []string{"I5 reaper-1: 121 goroutines, 40 before it stopped 29 pods"}},
+		"a process was restarted during the faults": {func(e *example) {
+			for i := 1; i < 3; i++ {
+				e.looks[i][0].born, e.looks[i][0].goroutines = 2, 400
+			}
+		}, nil},
+		"a process panicked":          {func(e *example) { e.exits["a"] = exit{"webhook-1", 2, "Error"} }, []string{"I6 webhook-1: it panicked"}},
+		"a process ran out of memory": {func(e *example) { e.exits["a"] = exit{"reaper-1", 137, "OOMKilled"} }, []string{"I6 reaper-1: it ran out of memory"}},
+		"a process was killed, and one lost its Lease": {func(e *example) {
+			e.exits["a"], e.exits["b"] = exit{"reaper-1", 137, "Error"}, exit{"reaper-1", 1, "Error"}
+		}, nil},
+		"the webhook answered a bad body with 500": {func(e *example) { e.bad.addAll(200, 400, 0, 500) }, []string{`I6 the webhook: answered 500 to "{"`}},
+		"the webhook had no room for a bad body":   {func(e *example) { e.bad.addAll(503) }, []string{"I6 the webhook: answered 503 to 1 bad bodies without a flood"}},
+		"the webhook answered a hostile body with 500, and had no room for others": {func(e *example) {
+			e.hostile.addAll(503, 413, 500)
+			e.bad.addAll(503)
+			e.probes.admitted = 1
+		}, []string{`I6 the webhook: answered 500 to "{"`}},
+		"a labelled pod was refused": {func(e *example) { e.probes = probes{admitted: 1, refused: []string{"late"}} },
+			[]string{"I6 the webhook: a labelled pod was refused while hostile bodies were sent: late"}},
 
-		"a terminal phase while the API knows of a container that runs": {
-			spoil: func(s *scene) {
-				s.write("p1", kube.ReaperUser, "patch").pod.Status.Phase = corev1.PodSucceeded
-			},
-			want: []string{"I7 plain-1-p1: its phase was Succeeded, and main ended with 0, sidecar runs"},
-		},
-		"a terminal phase while a container runs of which the API knows nothing": {
-			spoil: func(s *scene) {
-				s.says("plain-1", "p1", "sidecar ended")
-				s.lines[len(s.lines)-1].at = start.Add(3 * time.Second)
-			},
-			want: []string{`I7 plain-1-p1: its phase was Succeeded, and sidecar said "ended" 2.0 s later`},
-		},
-		"a completion that ended as a failure": {
-			spoil: func(s *scene) {
-				s.end("g1").pod.Status.Phase = corev1.PodFailed
-				s.theJob("ragged-6").Status.Failed = 1
-			},
-			want: []string{
-				"I3 ragged-6: the Job counts succeeded 1 and failed 1, want 1 and 0",
-				`I8 ragged-6-g1: its phase was Failed, reason "", and must be Succeeded: main's last word was "completed"`,
-			},
-		},
-		"a main that was killed, and ended as a completion": {
-			spoil: func(s *scene) { s.unsays("p1", "main", completed) },
-			want: []string{
-				"I2 plain-1-p1: its sidecar got SIGTERM before main had ended (deletions: " + kube.ReaperUser + ")",
-				"I2 plain-1-p1: recorded as Succeeded while main had not completed: main ended with 0, sidecar runs",
-				`I3 plain-1: main said "completed" 0 times, want 1`,
-				`I3 plain-1: main said "start" 1 times, want 0`,
-				"I3 plain-1: the Job counts succeeded 1 and failed 0, want 1 and 1",
-				`I8 plain-1-p1: its phase was Succeeded, reason "", and must be Failed: main's last word was "start"`,
-			},
-		},
-		"a completion before the pod's deadline": {
-			spoil: func(s *scene) { s.isCutShort(start.Add(time.Second), deadlineAt) },
-		},
-		"a completion in about the second of the pod's deadline": {
-			spoil: func(s *scene) {
-				s.isCutShort(start.Add(-1500*time.Millisecond), deadlineAt)
-				s.theJob("plain-1").Status.Failed = 1
-			},
-		},
-		"a completion after the pod's deadline": {
-			spoil: func(s *scene) { s.isCutShort(start.Add(-3*time.Second), deadlineAt) },
-			want: []string{
-				"I3 plain-1: the Job counts succeeded 1 and failed 0, want 1 and 1",
-				`I8 plain-1-p1: its phase was Succeeded, reason "", and must be Failed: main's last word was "completed"`,
-			},
-		},
-		"an eviction": {
-			spoil: func(s *scene) {
-				end := &s.end("g1").pod
-				end.Status.Phase, end.Status.Reason = corev1.PodFailed, "Evicted"
-				s.without("g1", func(w write) bool { return w.verb == "delete" })
-				s.theJob("ragged-6").Status.Failed = 1
-			},
-		},
-		"a pod that the kubelet rejected": {
-			spoil: func(s *scene) {
-				end := &s.end("c1").pod
-				end.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfcpu", Message: "the node has too little"}
-				s.theJob("competing-7").Status = batchv1.JobStatus{Failed: 1}
-				s.unsays("c1", "main", started, completed)
-			},
-			want: []string{
-				`I3 competing-7: main said "completed" 0 times, want 1`,
-				"I3 competing-7: the Job is not complete: active 0, succeeded 0, failed 1",
-				"I3 competing-7: the Job counts succeeded 0 and failed 1, want 1 and 1",
-				"I9 competing-7-c1: it was rejected: OutOfcpu, the node has too little",
-			},
-		},
-
-		"a process that leaks": {
-			spoil: func(s *scene) {
-				s.samples = append(s.samples, sample{at: start.Add(time.Minute), pod: "reaper-1", born: 1, goroutines: 121, fds: 23, memory: 71 << 20})
-			},
-			want: []string{
-				"I5 reaper-1: 121 goroutines, 40 1m0s before",
-				"I5 reaper-1: 23 file descriptors, 12 1m0s before",
-				"I5 reaper-1: 71 MiB of memory, 30 1m0s before",
-			},
-		},
-		"a process that panicked": {
-			spoil: func(s *scene) { s.exits = append(s.exits, exit{"webhook-1", 2, "Error"}) },
-			want:  []string{"I6 webhook-1: it panicked"},
-		},
-		"a process that ran out of memory": {
-			spoil: func(s *scene) { s.exits = append(s.exits, exit{"reaper-1", 137, "OOMKilled"}) },
-			want:  []string{"I6 reaper-1: it ran out of memory"},
-		},
-		"a process that was killed, and one that gave its Lease up": {
-			spoil: func(s *scene) {
-				s.exits = append(s.exits, exit{"reaper-1", 137, "Error"}, exit{"reaper-1", 1, "Error"})
-			},
-		},
-		"a body to which the webhook answered with its own fault": {
-			spoil: func(s *scene) {
-				s.bad = answers{classes: map[int]int{}}
-				for code, body := range map[int]string{200: "good", 400: "bad", 0: "nobody there", 500: "{"} {
-					s.bad.add(code, []byte(body))
-				}
-			},
-			want: []string{`I6 the webhook: answered 500 to "{"`},
-		},
-		"a hostile body to which the webhook answered with its own fault, and one that it did not read": {
-			spoil: func(s *scene) {
-				s.flood = flood{answers: answers{classes: map[int]int{}}, admitted: 1}
-				s.flood.add(503, []byte("busy"))
-				s.flood.add(413, []byte("too large"))
-				s.flood.add(500, []byte("{"))
-			},
-			want: []string{`I6 the webhook: answered 500 to "{"`},
-		},
-		"a labelled pod that was refused meanwhile": {
-			spoil: func(s *scene) { s.flood = flood{answers: answers{tried: 9}, admitted: 1, refused: []string{"late"}} },
-			want:  []string{"I6 the webhook: a labelled pod was refused while hostile bodies were sent: late"},
-		},
-		"hostile bodies, and nobody looked at labelled pods": {
-			spoil: func(s *scene) { s.flood = flood{answers: answers{tried: 9}} },
-			want:  []string{"I0 the run: no labelled pod was created while hostile bodies were sent"},
-		},
-		"a process that was restarted has a beginning of its own": {
-			spoil: func(s *scene) {
-				s.samples = append(s.samples, sample{at: start.Add(time.Hour), pod: "reaper-1", born: 2, goroutines: 400, fds: 120, memory: 300 << 20})
-			},
-		},
+		"a terminal phase while the API has a container that runs": {func(e *example) { e.find("p1", kube.ReaperUser, "patch").pod.Status.Phase = corev1.PodSucceeded },
+			[]string{"I7 plain-1-p1: its phase was Succeeded, and main ended with 0, sidecar runs"}},
+		"a terminal phase while another container runs": {func(e *example) {
+			e.lines = append(e.lines, line{"plain-1", "p1", "sidecar", ended, after(3)})
+		}, []string{`I7 plain-1-p1: its phase was Succeeded, and sidecar wrote "ended" 2.0 s later`}},
+		"a completion ended as a failure": {func(e *example) {
+			e.find("g1", kubelet, "patch").pod.Status.Phase = corev1.PodFailed
+			e.theJob("ragged-6").Status.Failed = 1
+		}, []string{"I3 ragged-6: the Job counts succeeded 1 and failed 1, want 1 and 0", `I8 ragged-6-g1: its phase was Failed, reason "", and must be Succeeded: main's last word was "completed"`}},
+		"a main was killed, and ended as a completion": {func(e *example) { e.unsay("p1", "main", completed) }, []string{
+			"I2 plain-1-p1: its sidecar got SIGTERM before main had ended",
+			"I2 plain-1-p1: recorded as Succeeded while main had not completed: main ended with 0, sidecar runs",
+			`I3 plain-1: main wrote "completed" 0 times, want 1`,
+			`I3 plain-1: main wrote "start" 1 times, want 0`,
+			"I3 plain-1: the Job counts succeeded 1 and failed 0, want 1 and 1",
+			`I8 plain-1-p1: its phase was Succeeded, reason "", and must be Failed: main's last word was "start"`,
+		}},
+		"a completion before the pod's deadline":                 {func(e *example) { e.interrupted(1, deadlineAt) }, nil},
+		"a completion in about the second of the pod's deadline": {func(e *example) { e.interrupted(-1.5, deadlineAt); e.theJob("plain-1").Status.Failed = 1 }, nil},
+		"a completion after the pod's deadline": {func(e *example) { e.interrupted(-4, deadlineAt) },
+			[]string{"I3 plain-1: the Job counts succeeded 1 and failed 0, want 1 and 1", `I8 plain-1-p1: its phase was Succeeded, reason "", and must be Failed: main's last word was "completed"`}},
+		"an eviction": {func(e *example) {
+			e.without("g1", deletes)
+			e.last("g1").pod.Status.Phase, e.last("g1").pod.Status.Reason = corev1.PodFailed, "Evicted"
+			e.theJob("ragged-6").Status.Failed = 1
+		}, nil},
+		"the kubelet rejected a pod": {func(e *example) {
+			e.last("c1").pod.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfcpu", Message: "the node has too little"}
+			e.theJob("competing-7").Status = batchv1.JobStatus{Failed: 1}
+			e.unsay("c1", "main", started, completed)
+		}, []string{
+			`I3 competing-7: main wrote "completed" 0 times, want 1`,
+			"I3 competing-7: the Job counts succeeded 0 and failed 1, want 1 and 1",
+			"I3 competing-7: the Job is not complete: active 0, succeeded 0, failed 1",
+			"I9 competing-7-c1: it was rejected: OutOfcpu, the node has too little",
+		}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			s := aScene()
-			tt.spoil(s)
+			e := anExample()
+			tt.change(e)
 			var got []string
-			for _, v := range judge(s.records) {
+			for _, v := range judge(&e.records) {
 				got = append(got, v.String())
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -728,10 +456,16 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// moveLastBefore puts the last line before the first of a pod with this word.
-func moveLastBefore(s *scene, pod types.UID, word string) {
-	last := s.lines[len(s.lines)-1]
-	s.lines = s.lines[:len(s.lines)-1]
-	i := slices.IndexFunc(s.lines, func(l line) bool { return l.pod == pod && l.word == word })
-	s.lines = slices.Insert(s.lines, i, last)
+func (e *example) startAgain(words ...string) {
+	e.work(work{name: "plain-8", job: true, completions: 1}, 1)
+	e.notStarted("b1")
+	e.pod("plain-8", "b2", words...)
+	e.stop("b2", 0, corev1.PodSucceeded)
+	e.delete("b2", 2)
+}
+
+func (a *answers) addAll(codes ...int) {
+	for _, code := range codes {
+		a.add(code, []byte("{"))
+	}
 }

@@ -9,50 +9,37 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/essential-containers/essential-containers/test/kube"
 )
 
 // report says what was done, what was seen, and what is wrong.
-func (t *trial) report(r records, violations []violation) string {
+func (t *trial) report(violations []violation) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "\nFaults, seed %d, %v minutes, quiet %.0f s later\n", t.seed, t.minutes, t.quiet.Seconds())
 	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	heading := func(format string, args ...any) { table.Flush(); fmt.Fprintf(&out, "\n"+format+"\n", args...) }
+	heading("Faults, seed %d, %v minutes", t.seed, t.minutes)
 	for _, f := range t.faults {
-		times, failures := 0, 0
-		for _, i := range t.events {
-			if i.name == f.name && i.err == nil {
-				times++
-			} else if i.name == f.name {
-				failures++
-			}
-		}
-		note := ""
-		if failures > 0 {
-			note = fmt.Sprintf(" (%d more could not be injected)", failures)
-		}
-		fmt.Fprintf(table, "  %d\t%s\t%s%s\n", times, f.name, f.what, note)
+		fmt.Fprintf(table, "  %d\t%s\t%s\n", t.injected[f.name], f.name, f.what)
 	}
-	table.Flush()
-	fmt.Fprint(&out, "\nWhat there was\n")
-	for _, f := range t.facts(r) {
+	heading("What there was")
+	for _, f := range t.facts() {
 		fmt.Fprintf(table, "  %d\t%s\n", f.count, f.what)
 	}
-	table.Flush()
-	fmt.Fprint(&out, "\nProcesses of the two programs: first and last look\n")
-	fmt.Fprint(table, "  pod\tseen for\tgoroutines\tfile descriptors\tMiB\n")
-	for _, p := range processesOf(r.samples) {
-		if p.judged() {
-			fmt.Fprintf(table, "  %s\t%s\t%.0f → %.0f\t%.0f → %.0f\t%.0f → %.0f\n", p.first.pod, p.last.at.Sub(p.first.at).Round(time.Second),
+	heading("Processes of the two programs that lived since the start of the run, or since the last pods, and at its end")
+	fmt.Fprint(table, "  pod\tpods stopped\tgoroutines\tfile descriptors\tMiB\n")
+	for i := range len(t.looks) - 1 {
+		for _, p := range t.processes(i) {
+			fmt.Fprintf(table, "  %s\t%.0f\t%.0f → %.0f\t%.0f → %.0f\t%.0f → %.0f\n", p.first.pod, p.stops(),
 				p.first.goroutines, p.last.goroutines, p.first.fds, p.last.fds, p.first.memory/(1<<20), p.last.memory/(1<<20))
 		}
 	}
-	table.Flush()
-	fmt.Fprint(&out, "\nInvariants\n")
+	heading("Invariants")
 	for _, i := range invariants {
-		verdict := "ok"
-		if n := count(violations, i.invariant); n > 0 {
-			verdict = fmt.Sprintf("%d VIOLATIONS", n)
+		verdict, n := "ok", 0
+		for _, v := range violations {
+			if v.invariant == i.invariant {
+				n++
+				verdict = fmt.Sprintf("%d VIOLATIONS", n)
+			}
 		}
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", i.invariant, verdict, i.text)
 	}
@@ -60,28 +47,15 @@ func (t *trial) report(r records, violations []violation) string {
 	for _, v := range violations {
 		fmt.Fprintf(&out, "  %s\n", v)
 	}
-	fmt.Fprintf(&out, "\nEvidence: %s. The same works and the same order of faults again: %s\n", t.evidence, t.replay())
-	return out.String()
-}
-
-func count(violations []violation, i invariant) (n int) {
-	for _, v := range violations {
-		if v.invariant == i {
-			n++
-		}
-	}
-	return n
-}
-
-func (t *trial) replay() string {
-	command := fmt.Sprintf("make faults FAULTS_SEED=%d FAULTS_MINUTES=%v", t.seed, t.minutes)
+	replay := fmt.Sprintf("make faults FAULTS_SEED=%d FAULTS_MINUTES=%v", t.seed, t.minutes)
 	if t.only != "" {
-		command += " FAULTS_ONLY=" + t.only
+		replay += " FAULTS_ONLY=" + t.only
 	}
 	if len(t.values) > 0 {
-		command += " FAULTS_SET='" + strings.Join(t.values, " ") + "'"
+		replay += " FAULTS_SET='" + strings.Join(t.values, " ") + "'"
 	}
-	return command
+	heading("Evidence: %s. The same works and the same order of faults: %s", t.evidence, replay)
+	return out.String()
 }
 
 // fact is something that was counted.
@@ -90,90 +64,44 @@ type fact struct {
 	what  string
 }
 
-func (t *trial) facts(r records) []fact {
-	const (
-		asSucceeded = "pods stopped as Succeeded"
-		asFailed    = "pods stopped as Failed"
-		byItself    = "tracked pods that ended without a stop, those in mode Native not counted"
-		succeeded   = "tracked pods with the phase Succeeded at the end"
-		failedPhase = "tracked pods with the phase Failed at the end"
-		removed     = "pods deleted by the reaper"
-		cutShort    = "pods that a user deleted before their end, or that had a deadline of their own"
-		kept        = "of them whose completion counted, since it came first"
-		rivals      = "competing pods"
-		waits       = "of them that found no room at first"
-		unborn      = "pods whose main the kubelet, being stopped, could not start"
-	)
-	counts, jobs := map[string]int{}, 0
-	stories := storiesOf(r)
-	for _, s := range stories {
-		count := func(what string, is bool) {
-			if is {
-				counts[what]++
-			}
-		}
-		phase, interrupted := s.end()
-		count(asSucceeded, s.stopped && s.stop.Phase == corev1.PodSucceeded)
-		count(asFailed, s.stopped && s.stop.Phase == corev1.PodFailed)
-		count(byItself, phase != "" && !s.stopped && !s.native)
-		count(succeeded, phase == corev1.PodSucceeded)
-		count(failedPhase, phase == corev1.PodFailed)
-		count(removed, slices.ContainsFunc(s.writes, func(w write) bool { return w.by == kube.ReaperUser && w.verb == "delete" }))
-		count(cutShort, interrupted)
-		count(kept, interrupted && s.outcome() == corev1.PodSucceeded)
-		count(rivals, s.rival())
-		count(waits, s.rival() && s.waited())
-		count(unborn, s.stillborn)
+func (t *trial) facts() (facts []fact) {
+	add := func(count int, what string) { facts = append(facts, fact{count, what}) }
+	j := &judgement{records: &t.records, pods: historiesOf(&t.records)}
+	pods := func(what string, is func(*history) bool) { add(j.count(is), what) }
+	add(len(t.works), "Jobs, and pods without a Job")
+	add(len(j.pods), "pods in all")
+	add(len(t.writes), "writes of pods in the audit log")
+	pods("pods stopped as Succeeded", func(h *history) bool { return h.stopped && h.stop.Phase == corev1.PodSucceeded })
+	pods("pods stopped as Failed", func(h *history) bool { return h.stopped && h.stop.Phase == corev1.PodFailed })
+	pods("tracked pods that ended without a stop", func(h *history) bool { return !h.stopped && h.phase() != "" })
+	pods("tracked pods with the phase Succeeded at the end", func(h *history) bool { return h.phase() == corev1.PodSucceeded })
+	pods("tracked pods with the phase Failed at the end", func(h *history) bool { return h.phase() == corev1.PodFailed })
+	pods("pods deleted by the reaper", func(h *history) bool { return h.deletedBy(byReaper) })
+	pods("pods that a user deleted before their end, or that had a deadline of their own", (*history).interrupted)
+	pods("of them whose completion counted, since it came first", func(h *history) bool { return h.interrupted() && h.outcome() == corev1.PodSucceeded })
+	pods("competing pods that found no room at first", func(h *history) bool { return h.competes() && h.waited() })
+	pods("pods whose main the kubelet, being stopped, could not start", func(h *history) bool { return h.notStarted })
+	add(t.refused, "writes of a status that were refused, because no webhook answered")
+	during, shown := dated(&t.records)
+	for _, s := range t.steps {
+		add(int(s.ahead/time.Second), "seconds: a step of the reapers' clock")
 	}
-	for _, w := range r.works {
-		if w.job {
-			jobs++
+	add(during, "stops during the steps of the clock")
+	add(shown, "of them dated by the stepped clock")
+	failures := map[string]int{}
+	for _, s := range t.failedAnswers() {
+		failures[s]++
+	}
+	for _, s := range slices.Sorted(maps.Keys(failures)) {
+		add(failures[s], "requests of the reapers while answers failed: "+s)
+	}
+	for i, what := range []string{"bad", "hostile"} {
+		a := []answers{t.bad, t.hostile}[i]
+		for _, code := range slices.Sorted(maps.Keys(a.codes)) {
+			add(a.codes[code], fmt.Sprintf("%s bodies that the webhook answered with %d (0: not at all)", what, code))
 		}
 	}
-	words := map[string]int{}
-	for _, l := range r.lines {
-		words[l.word]++
-	}
-	restarted := 0
-	for _, p := range processesOf(r.samples) {
-		if slices.ContainsFunc(r.samples, func(s sample) bool { return s.pod == p.first.pod && s.born < p.first.born }) {
-			restarted++
-		}
-	}
-	facts := []fact{{jobs, "Jobs"}, {len(r.works) - jobs, "pods without a Job"}, {len(stories), "pods in all"}, {len(r.writes), "writes of pods in the audit log"}}
-	for _, what := range []string{asSucceeded, asFailed, byItself, succeeded, failedPhase, removed, cutShort, kept, rivals, waits, unborn} {
-		facts = append(facts, fact{counts[what], what})
-	}
-	facts = append(facts,
-		fact{words[completed], "mains that completed"}, fact{words[interrupted], "mains that got SIGTERM before"},
-		fact{r.refused, "writes of a status that were refused, because no webhook answered"},
-		fact{restarted, "restarts of the two programs that were seen"})
-	if len(r.steps) > 0 {
-		during, shown := dated(r)
-		facts = append(facts, fact{len(r.steps), "steps of the reapers' clock: " + stepsOf(r.steps)},
-			fact{during, "stops during that time"}, fact{shown, "of them dated by the stepped clock"})
-	}
-	for _, p := range slices.Sorted(maps.Keys(t.troubles)) {
-		facts = append(facts, fact{t.troubles[p], "requests of the reaper that the proxy " + p.String()})
-	}
-	facts = append(facts, fact{r.bad.tried, "bad bodies sent to the webhook"})
-	for _, class := range slices.Sorted(maps.Keys(r.bad.classes)) {
-		what := fmt.Sprintf("of them answered %dxx", class)
-		if class == 0 {
-			what = "of them not answered: a replica was killed, or its connection closed"
-		}
-		facts = append(facts, fact{r.bad.classes[class], what})
-	}
-	if f := r.flood; f.tried > 0 {
-		facts = append(facts, fact{f.tried + f.busy, "hostile bodies sent to the webhook, 50 at a time"}, fact{f.busy, "of them not read: there were too many"},
-			fact{f.admitted, "labelled pods that were admitted meanwhile"}, fact{len(f.refused), "labelled pods that were refused meanwhile"})
-	}
-	facts = append(facts, fact{int(highest(r.samples, "webhook") / (1 << 20)), "MiB: the most resident memory of a webhook that was seen"})
-	panics := 0
-	for _, e := range r.exits {
-		if e.code == panicked {
-			panics++
-		}
-	}
-	return append(facts, fact{len(r.exits), "ends of processes of the two programs"}, fact{panics, "of them panics"})
+	add(t.probes.admitted, "labelled pods that were admitted while hostile bodies were sent")
+	add(len(t.exits), "ends of processes of the two programs")
+	return facts
 }

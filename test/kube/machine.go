@@ -38,8 +38,8 @@ func (c *Cluster) Supervisor() (string, error) {
 	return strings.TrimSpace(string(pid)), nil
 }
 
-// Signal sends a signal to the program in the pod of a local cluster, from
-// outside: its image has no shell. The kubelet names the pod in the process's
+// Signal sends a signal to the program, reaper or webhook, in the pod of a local
+// cluster, from outside: its image has no shell. The kubelet names the pod in the process's
 // environment.
 func Signal(program, pod string, signal syscall.Signal) error {
 	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -48,7 +48,7 @@ func Signal(program, pod string, signal syscall.Signal) error {
 	}
 	for _, path := range commands {
 		command, err := os.ReadFile(path)
-		if err != nil || !bytes.HasPrefix(command, []byte("/"+program+"\x00")) {
+		if err != nil || !bytes.HasPrefix(command, []byte("/essential-containers\x00"+program+"\x00")) {
 			continue // another program, or ended meanwhile
 		}
 		environment, err := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
