@@ -20,7 +20,11 @@ var Workloads = []Workload{
 }
 
 // Some of the workloads.
-var Job, CronJob, Deployment = Workloads[0], Workloads[1], Workloads[2]
+var (
+	Job        = Workloads[0]
+	CronJob    = Workloads[1]
+	Deployment = Workloads[2]
+)
 
 // Foreign are keys that look like the contract's.
 var Foreign = map[string]string{"essential-containersx": "mian", "essential-containers.example.com/completion": "some"}
