@@ -307,7 +307,7 @@ func testEndedWithinStopDelay(t *testing.T) {
 	deadline.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(15))
 	across := kube.Job(s.namespace, "across", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 3"),
 		slowly(slowly(kube.Sidecar("shipper")))), api.RetentionAnnotation, "Forever"))
-	across.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(8))
+	across.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(12)) // its flush ends some 15 s after the start
 	for _, job := range []*batchv1.Job{deleted, deadline, across} {
 		s.create(job)
 	}
