@@ -18,7 +18,7 @@ import (
 // harmless returns a cluster that is up: the test is its supervisor, and its parts only sleep.
 func harmless(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{name: "test", state: filepath.Join(t.TempDir(), "state"), timeout: time.Second}
+	c := &cluster{name: "test", state: filepath.Join(t.TempDir(), "state"), timeout: 20 * time.Second}
 	daemons := []daemon{
 		{"plain", []string{"sh", "-c", "echo >>" + c.path("starts") + "; exec sleep 61"}, nil},
 		{"stubborn", []string{"sh", "-c", "trap '' TERM; exec sleep 62"}, nil},
@@ -111,14 +111,18 @@ func TestStopAndStart(t *testing.T) {
 		t.Errorf("a part that ended by itself was started again after %v", pause)
 	}
 
-	stubborn := pidOf("stubborn")
+	stubborn, patient := pidOf("stubborn"), c.timeout
+	c.timeout = time.Second
 	fails("stopping a part that ignores SIGTERM", c.stop(ctx, "stubborn", syscall.SIGTERM), `stubborn has not ended 1s after the signal "terminated" (--kill sends SIGKILL)`)
+	c.timeout = patient
 	must(t, c.restart(ctx, "stubborn", syscall.SIGKILL))
 	if runs(stubborn) {
 		t.Errorf("%d was not killed", stubborn)
 	}
 
+	c.timeout = time.Second
 	fails("starting a part that cannot start", c.start(ctx, "picky"), "picky could not start within 1s")
+	c.timeout = patient
 	must(t, os.WriteFile(c.path("wanted"), nil, 0o644))
 	must(t, c.start(ctx, "picky"))
 	assertEnvironment(t, strconv.Itoa(pidOf("picky")))
