@@ -25,7 +25,7 @@ GOTESTSUM = $(TOOL) gotestsum --format=pkgname-and-test-fails
 CONTAINER_TOOL ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo buildah)
 
 # Root is checked before anything is compiled. Plain sudo does not find Go: it has a PATH of its own.
-ROOT_GOALS := $(filter $(if $(filter command,$(origin KUBECONFIG)),,demo) test setup chart-test e2e faults bench cluster-up cluster-down clean,$(MAKECMDGOALS))
+ROOT_GOALS := $(filter $(if $(filter command,$(origin KUBECONFIG)),,demo) test setup chart-test e2e vm-test faults bench cluster-up cluster-down clean,$(MAKECMDGOALS))
 $(if $(and $(ROOT_GOALS),$(filter-out 0,$(shell id -u))),$(warning make $(MAKECMDGOALS) needs root: run it again with: sudo env PATH="$$PATH" make $(MAKECMDGOALS) $(MAKEOVERRIDES))$(error not root))
 
 .DEFAULT_GOAL := help
@@ -90,6 +90,9 @@ e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= s
 	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm HELM3=$(BIN)/helm3 KUBECTL=$(BIN)/kubectl $(E2E) ./test/cluster ./test/e2e || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
 
+vm-test: setup $(ARCHIVE) ## Demo and stops on Debian with systemd, cgroup v2 and AppArmor, emulated by QEMU: an hour or more
+	test/vm/run.sh $(BIN) $(LOCAL_IMG) $(ARCHIVE)
+
 FAULTS_MINUTES ?= 10
 # The cluster goes whatever happens; the evidence stays in bin/faults.
 faults: setup $(ARCHIVE) ## Faults while Jobs run, the judgement, and what a broken reaper gets; FAULTS_MINUTES=, FAULTS_SEED= replays, KEEP=1 keeps the cluster
@@ -152,4 +155,4 @@ clean: cluster-down ## Stop the clusters and remove what was built here
 	for name in e2e faults bench; do $(call CLUSTER,$$name) down || exit 1; done
 	rm -rf $(BIN)
 
-.PHONY: help demo test setup build lint unit fuzz chart-test e2e faults bench run docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean
+.PHONY: help demo test setup build lint unit fuzz chart-test e2e vm-test faults bench run docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean

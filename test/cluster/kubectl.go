@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/essential-containers/essential-containers/test/timelimit"
 )
 
 // loadOwnImages writes the pause image and the test image, and loads them.
@@ -51,7 +53,7 @@ func (c *cluster) installCertManager(ctx context.Context, source string) error {
 		return fmt.Errorf("finding cert-manager's module: %w", err)
 	}
 	crds := filepath.Join(strings.TrimSpace(string(folder)), "deploy", "crds")
-	for _, args := range [][]string{{"apply", "--server-side"}, {"wait", "--for=condition=Established", "--timeout=60s"}} {
+	for _, args := range [][]string{{"apply", "--server-side"}, {"wait", "--for=condition=Established", "--timeout=" + timelimit.Scaled(time.Minute).String()}} {
 		if err := c.kubectl(ctx, append(args, "--filename", crds)...); err != nil {
 			return err
 		}
@@ -113,7 +115,7 @@ func (c *cluster) program(name string) (string, error) {
 
 // poll calls done again and again until it returns true, the time is over, or ctx ends.
 func poll(ctx context.Context, timeout time.Duration, done func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, timelimit.Scaled(timeout))
 	defer cancel()
 	for !done() {
 		select {

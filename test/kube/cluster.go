@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/api"
+	"github.com/essential-containers/essential-containers/test/timelimit"
 )
 
 // Cluster is a connection to a cluster that is up.
@@ -112,9 +113,10 @@ func (c *Cluster) AwaitGone(ctx context.Context, object client.Object) error {
 }
 
 // Await waits until condition holds. When the time is up, the error is what
-// condition said last about what is missing.
+// condition said last about what is missing. [timelimit.Variable] scales the timeout.
 func Await(ctx context.Context, timeout time.Duration, condition func(context.Context) (bool, string)) error {
 	var missing string
+	timeout = timelimit.Scaled(timeout)
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
 		ok, what := condition(ctx)
 		if !ok && ctx.Err() == nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/essential-containers/essential-containers/certs/certmanager"
 	"github.com/essential-containers/essential-containers/internal/essential"
+	"github.com/essential-containers/essential-containers/test/timelimit"
 )
 
 // Release is the chart's release, and the namespace it is in.
@@ -41,13 +42,13 @@ func (c *Cluster) Install(ctx context.Context, chart, image string, say func(str
 	if err != nil {
 		return err
 	}
-	args := []string{"upgrade", "--install", Release, chart, "--namespace", Release, "--create-namespace", "--reset-values", "--wait", "--timeout", "3m",
+	args := []string{"upgrade", "--install", Release, chart, "--namespace", Release, "--create-namespace", "--reset-values", "--wait", "--timeout", timelimit.Scaled(3 * time.Minute).String(),
 		"--set", "image.repository=" + repository, "--set-string", "image.tag=" + tag}
 	for _, v := range values {
 		args = append(args, "--set", v)
 	}
 	// Helm's wait can hide a certificate that is never issued: tell what blocks it meanwhile.
-	waiting, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	waiting, cancel := context.WithTimeout(ctx, timelimit.Scaled(3*time.Minute))
 	defer cancel()
 	ready := make(chan error, 1)
 	go func() { ready <- c.awaitCertificate(waiting, say) }()
@@ -139,7 +140,7 @@ func (c *Cluster) verifyBundle(ctx context.Context) error {
 
 // Uninstall removes the release.
 func (c *Cluster) Uninstall(ctx context.Context) error {
-	_, err := c.RunHelm(ctx, "uninstall", Release, "--namespace", Release, "--wait", "--timeout", "2m")
+	_, err := c.RunHelm(ctx, "uninstall", Release, "--namespace", Release, "--wait", "--timeout", timelimit.Scaled(2*time.Minute).String())
 	return err
 }
 
