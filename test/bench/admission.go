@@ -25,7 +25,7 @@ import (
 )
 
 // admission measures reviews of pods over TLS, on one connection as the API
-// server has it, beside a handler of the same server that decodes the review,
+// server has it, next to a handler of the same server that decodes the review,
 // but not the pod in it, and allows everything.
 func (b *bench) admission(ctx context.Context) (all []*figure, err error) {
 	server := admissionServer()

@@ -110,7 +110,7 @@ func (c *cluster) writeKubeconfig(ctx context.Context) error {
 type kind struct {
 	prefix         string // of their names
 	tracked, owned bool
-	status         func(*corev1.Pod) // nil: nobody has run them yet
+	status         func(*corev1.Pod) // nil: no kubelet has run them yet
 }
 
 // afterwards is for deferring: it does the steps, also when ctx has been
@@ -194,7 +194,7 @@ func (c *cluster) endStored(ctx context.Context, p *corev1.Pod) error {
 
 // clear forgets all pods of the namespace, where the API server keeps them: it
 // would take several times as long. Nothing of them runs anywhere. Events stay,
-// which are nobody's business and go with their time.
+// which no row reads and which expire.
 func (c *cluster) clear(ctx context.Context) error {
 	for {
 		list, err := c.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{Limit: 5000})

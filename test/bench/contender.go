@@ -32,7 +32,7 @@ type process struct {
 	log             string
 }
 
-// The contenders beside the reaper are this program, called by these names.
+// The contenders of the reaper are this program, called by these names.
 const (
 	loopCommand     = "loop"
 	informerCommand = "informer"
@@ -110,7 +110,7 @@ func (p *process) run(ctx context.Context, name string) error {
 	}
 }
 
-// stop ends the process and waits for that: longer than the reaper goes on
+// stop ends the process and waits for that: longer than the reaper continues
 // sending events.
 func (p *process) stop() {
 	_ = p.command.Process.Signal(syscall.SIGTERM)

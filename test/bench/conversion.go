@@ -17,7 +17,7 @@ import (
 )
 
 // conversion measures what it costs at admission that sidecars become native
-// ones, beside the tracking annotation alone for the same pod in mode Reap: the
+// ones, compared with the tracking annotation alone for the same pod in mode Reap: the
 // review itself, and the creation at the API server, which applies the patch.
 func (b *bench) conversion(ctx context.Context) (figures []*figure, err error) {
 	server := admissionServer()
@@ -59,7 +59,7 @@ func (b *bench) conversion(ctx context.Context) (figures []*figure, err error) {
 			p99.add(percentile(own.milliseconds, 99), percentile(base.milliseconds, 99))
 			creation.add(median(created[api.ModeNative]), median(created[api.ModeReap]))
 		}
-		b.say("conversion of %d sidecars, beside mode Reap: reviews/s %v, p99 %v ms, creation p50 %v ms", sidecars, rate.Rounds, p99.Rounds, creation.Rounds)
+		b.say("conversion of %d sidecars, compared with mode Reap: reviews/s %v, p99 %v ms, creation p50 %v ms", sidecars, rate.Rounds, p99.Rounds, creation.Rounds)
 		figures = append(figures, rate, p99, creation)
 	}
 	return figures, nil

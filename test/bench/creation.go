@@ -51,8 +51,8 @@ func (b *bench) creation(ctx context.Context) (figures []*figure, err error) {
 			return &figure{Row: "creation", Name: name, Unit: "ms", Baseline: baseline, Reach: reach}
 		}
 		p50, p99 := f("", "p50", "handler that allows everything", new(1.1)), f("", "p99", "handler that allows everything", new(1.1))
-		patching := f(", beside the same patch", "p50", "handler that allows everything, with the webhook's patch", nil)
-		none := f(", beside no webhook", "p50", "no webhook", nil)
+		patching := f(", compared with the same patch", "p50", "handler that allows everything, with the webhook's patch", nil)
+		none := f(", compared with no webhook", "p50", "no webhook", nil)
 		for i := range b.sizes.Rounds {
 			took, err := b.createRound(ctx, i, creators)
 			if err != nil {

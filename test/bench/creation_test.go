@@ -50,7 +50,7 @@ func TestOneHandlerIsAskedAboutAPod(t *testing.T) {
 }
 
 // The baseline serves as the webhook does: with the certificate that the API
-// server is told to trust.
+// server is configured to trust.
 func TestBaseline(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "tls")
 	bundle, err := writeCertificate(folder)

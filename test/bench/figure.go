@@ -1,7 +1,7 @@
 package main
 
 // figure is one line of the table: something that was measured in several
-// rounds, each beside its baseline.
+// rounds, each next to its baseline.
 type figure struct {
 	Row      string `json:"row"` // the group of figures that one measurement makes
 	Name     string `json:"name"`
@@ -30,7 +30,7 @@ type round struct {
 	Own  float64 `json:"own"`
 	Base float64 `json:"base"`
 	// Pairs are what a round consists of whose parts each have their own baseline
-	// beside them. Own and Base are medians then.
+	// next to them. Own and Base are medians then.
 	Pairs []round `json:"pairs,omitempty"`
 }
 
@@ -100,7 +100,7 @@ func (f *figure) summarize() {
 
 // verdict is whether the goal is reached. The median decides: one
 // round in which the machine did something else shall not. The rounds that agree
-// are counted beside it, so that a close decision looks like one.
+// are counted next to it, so that a close decision looks like one.
 type verdict string
 
 const (

@@ -40,7 +40,7 @@ func TestImageSize(t *testing.T) {
 		err                         string
 	}{
 		"a layer that cannot be compressed": {
-			files:    map[string]string{"manifest.json": `[{"Layers":["a.tar"]}]`, "a.tar": tarOf(t, map[string]string{"program": string(noise), "empty": ""}), "b.tar": "of nobody"},
+			files:    map[string]string{"manifest.json": `[{"Layers":["a.tar"]}]`, "a.tar": tarOf(t, map[string]string{"program": string(noise), "empty": ""}), "b.tar": "of no image"},
 			unpacked: size, smallest: size, largest: size + size/100,
 		},
 		"two layers, one of which nearly vanishes": {

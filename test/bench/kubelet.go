@@ -15,7 +15,7 @@ import (
 const between = 500 * time.Millisecond
 
 // kubelet measures the time from the end of a main container to the SIGTERM of
-// the sidecar beside it, on a real kubelet, which takes a second or two: it looks
+// its sidecar, on a real kubelet, which takes a second or two: it looks
 // at its containers once a second. That differs from pod to pod, and in a crowd
 // from one crowd to the next, by far more than what matters here. So mains of all
 // stoppers end at the same moment, while the reaper and the bare loop both run,

@@ -37,7 +37,7 @@ var stoppers = []stopper{byReaper, byLoop, byKubelet}
 const loopSelector = benchKey + "=" + string(byLoop)
 
 // kubeletPod is one that a real kubelet runs. Its main waits for the starter, and
-// a part of a second longer; what it and its sidecar have to tell stands in the
+// a part of a second longer; what it and its sidecar report is in the
 // folder. Neither runs any other process than its shell.
 func kubeletPod(name, node string, by stopper, starter string, pause time.Duration) *corev1.Pod {
 	main, sidecar := kubeletContainer("main", mainScript(recordsFolder, name, starter, pause)), kubeletContainer("sidecar", sidecarScript(recordsFolder, name))
@@ -120,7 +120,7 @@ func (r records) pipe(name string) error {
 	return nil
 }
 
-// open lets go whoever waits at the pipe, and whoever comes until it is closed.
+// open releases every process that waits at the pipe, until it is closed.
 func (r records) open(pipe string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(r.folder, pipe), os.O_RDWR, 0)
 }

@@ -152,7 +152,7 @@ func TestScripts(t *testing.T) {
 	}
 	main, sidecar := run(mainScript(r.folder, "pod", "start", 5*time.Millisecond)), run(sidecarScript(r.folder, "pod"))
 
-	// Opening fails as long as nobody waits at the other end.
+	// Opening fails as long as no process waits at the other end.
 	var start *os.File
 	eventually(t, "main waits at the pipe", func() bool {
 		if _, err := os.Stat(filepath.Join(r.folder, "pod"+mainMark)); err == nil {
@@ -166,7 +166,7 @@ func TestScripts(t *testing.T) {
 		t.Errorf("main ended with %v", err)
 	}
 	if _, marked, err := r.elapsed("pod"); marked || err != nil {
-		t.Errorf("marked: %t, %v, before the sidecar was told to stop", marked, err)
+		t.Errorf("marked: %t, %v, before the sidecar got SIGTERM", marked, err)
 	}
 
 	handled := regexp.MustCompile(`SigCgt:\s+[0-9a-f]*[4-7c-f][0-9a-f]{3}\n`) // SIGTERM, the 15th

@@ -20,7 +20,7 @@ func pauseAfter(pods int) time.Duration {
 }
 
 // idleFold is how many times the pods of a measurement are tracked and idle
-// beside them in its crowded form.
+// next to them in its crowded form.
 const idleFold = 10
 
 // latency measures the time from when a watcher can see that a pod has completed
@@ -32,7 +32,7 @@ func (b *bench) latency(ctx context.Context) (all []*figure, err error) {
 		f := func(p int, baseline string, reach float64) *figure {
 			name := fmt.Sprintf("completion to stop, %d at once, p%d", n, p)
 			if baseline == alone {
-				name = fmt.Sprintf("completion to stop, %d at once, %d idle pods beside, p%d", n, beside, p)
+				name = fmt.Sprintf("completion to stop, %d at once, with %d idle pods, p%d", n, beside, p)
 			}
 			return &figure{Row: "latency", Name: name, Unit: "ms", Baseline: baseline, Reach: &reach}
 		}
@@ -40,7 +40,7 @@ func (b *bench) latency(ctx context.Context) (all []*figure, err error) {
 		crowded50, crowded99 := f(50, alone, 1.1), f(99, alone, 1.1)
 		for i := range b.sizes.Rounds {
 			took := map[turn][]float64{}
-			for _, t := range turns(i, wave.Beside) {
+			for _, t := range turns(i, wave.Idle) {
 				who, idle := b.reaper, 0
 				switch t {
 				case loopTurn:
@@ -59,12 +59,12 @@ func (b *bench) latency(ctx context.Context) (all []*figure, err error) {
 			crowded99.add(at(crowdedTurn, 99), at(reaperTurn, 99))
 			b.say("latency of %d, %d of %d: reaper p50 %.1f ms, p99 %.1f ms; loop %.1f, %.1f", n, i+1, b.sizes.Rounds,
 				at(reaperTurn, 50), at(reaperTurn, 99), at(loopTurn, 50), at(loopTurn, 99))
-			if wave.Beside {
+			if wave.Idle {
 				b.say("latency of %d, the reaper with %d idle pods: p50 %.1f ms, p99 %.1f ms", n, beside, at(crowdedTurn, 50), at(crowdedTurn, 99))
 			}
 		}
 		all = append(all, p50, p99)
-		if wave.Beside {
+		if wave.Idle {
 			all = append(all, crowded50, crowded99)
 		}
 	}

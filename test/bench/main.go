@@ -1,4 +1,4 @@
-// Command bench measures the reaper and the webhook beside baselines of the same
+// Command bench measures the reaper and the webhook, compared with baselines of the same
 // run: see `make bench` and docs/performance.md.
 package main
 
@@ -21,7 +21,7 @@ import (
 	"github.com/essential-containers/essential-containers/test/program"
 )
 
-const help = `Measures the reaper and the webhook beside baselines of the same run, in turns, on a real API server that nobody
+const help = `Measures the reaper and the webhook and baselines in the same run, in turns, on a real API server that nothing
 else uses, of a local cluster (go run ./test/cluster up). Prints a table and writes it, with every round, to a file.
 Only the measurements of the kubelet want all parts of the cluster: the others have those stopped that would compete with
 what is measured.`
@@ -88,7 +88,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	var s settings
-	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "`file` in the state folder of a local cluster that nobody else uses")
+	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "`file` in the state folder of a local cluster that nothing else uses")
 	flags.StringVar(&s.program, "program", "bin/essential-containers", "`path` of the program")
 	flags.StringVar(&s.helm, "helm", "bin/helm", "`path` of the helm program")
 	flags.StringVar(&s.chart, "chart", "charts/essential-containers", "`folder` of the chart")
@@ -115,7 +115,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() {
-		if err == nil { // else the logs in it may tell why
+		if err == nil { // else the logs in it may show why
 			_ = os.RemoveAll(folder)
 		}
 		_ = os.Remove(folder) // if there are none
@@ -243,7 +243,7 @@ func (b *bench) inTurns(round int, measure func(own bool) error) error {
 	return measure(!ownFirst)
 }
 
-// say tells how far the run is.
+// say prints the progress of the run.
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.out, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
 }

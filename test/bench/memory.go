@@ -10,7 +10,7 @@ import (
 )
 
 // memory measures what a pod costs a process that watches: the growth of its
-// memory between no pods, tracked pods, and tracked pods beside others. Each is a
+// memory between no pods, tracked pods, and tracked pods among others. Each is a
 // process of its own. The others have no status, and weigh less in the baseline
 // than pods that run.
 func (b *bench) memory(ctx context.Context) ([]*figure, error) {
@@ -45,7 +45,7 @@ func (b *bench) memory(ctx context.Context) ([]*figure, error) {
 	bytesEach.Absolute = true
 	live := f("live heap, per tracked pod", "B", 0.25)
 	inUse := f("heap in use, with its free room, per tracked pod", "B", 0.25)
-	other := f(fmt.Sprintf("live heap, per other pod (%d beside them)", others), "B", 0.02)
+	other := f(fmt.Sprintf("live heap, per other pod (%d of them)", others), "B", 0.02)
 	resident := f("resident memory with all of them, just after the list", "MiB", 0.25)
 	idle := f("resident memory, no pods", "MiB", 0)
 	idle.Reach = nil
@@ -106,10 +106,10 @@ func (f footprint) String() string {
 }
 
 // footprint starts the contender and reads its memory once it has its list. What
-// the heap holds after a collection lives; what is in use beside that is room
+// the heap holds after a collection lives; the rest of what is in use is room
 // between them. Collected until it no longer shrinks: what a pool held goes with
 // the second time, and a list that has just come still passes through. The
-// resident memory is read before, as it would be without anybody asking.
+// resident memory is read before, as it would be without the measurement.
 func (b *bench) footprint(ctx context.Context, who contender) (m footprint, err error) {
 	var profiles string
 	if err := freeAddresses(&profiles); err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // native measures the time from main's exit to the sidecar's SIGTERM of pods that
-// the webhook has converted, beside the same pods written by hand. The kubelet
+// the webhook has converted, compared with the same pods written by hand. The kubelet
 // ends both, without a reaper. It looks once a second, so that one pod's time
 // differs from the next one's by up to that: mains of a pair end at the same
 // moment, one pair after another, and the median of their ratios counts.

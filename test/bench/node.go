@@ -55,7 +55,7 @@ func startNode(ctx context.Context, clients kubernetes.Interface, resourceVersio
 	return n, nil
 }
 
-// watchPods watches from there on, and goes on where it was if the API server
+// watchPods watches from there on, and resumes where it was if the API server
 // ends the watch: it does that to those that are slow, on a busy machine.
 func watchPods(ctx context.Context, clients kubernetes.Interface, namespace, selector, resourceVersion string) (watch.Interface, error) {
 	return watchtools.NewRetryWatcherWithContext(ctx, resourceVersion, &cache.ListWatch{

@@ -22,7 +22,7 @@ const (
 )
 
 // pod is one of a Job, as Jobs in the field are: a main container and a sidecar
-// with settings, resources and probes. It goes to a node that nobody runs.
+// with settings, resources and probes. It goes to a node without a kubelet.
 func pod(name string, tracked, owned bool) *corev1.Pod {
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -91,7 +91,7 @@ func running(p *corev1.Pod) {
 
 func completed(p *corev1.Pod) { terminate(p, "main", 0, "Completed") }
 
-// done is both at once, of a pod that nobody watched meanwhile.
+// done is both at once, of a pod that was not watched in that time.
 func done(p *corev1.Pod) {
 	running(p)
 	completed(p)

@@ -104,7 +104,7 @@ func (f *figure) verdict() string {
 	return text
 }
 
-// again prints the table of a results file, and works out anew what its rounds
+// again prints the table of a results file, and computes again what its rounds
 // come to.
 func again(path string, out io.Writer) error {
 	content, err := os.ReadFile(path)

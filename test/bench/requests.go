@@ -74,7 +74,7 @@ func parseAudit(content []byte) (requests, error) {
 const quiet = 600 * time.Millisecond
 
 // settle waits until nothing is asked any more, and returns what was asked since
-// the last time that somebody looked.
+// the last count.
 func (a *audit) settle(ctx context.Context) (requests, error) {
 	sum, err := a.next()
 	for err == nil {

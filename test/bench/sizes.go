@@ -14,7 +14,7 @@ type sizes struct {
 	Reaped    int    `json:"reaped"`    // pods whose requests are counted, from completion to deletion, in each round
 	Waves     []wave `json:"waves"`     // pods that complete together, to be stopped
 	Tracked   int    `json:"tracked"`   // pods in the memory of the watchers
-	Others    int    `json:"others"`    // pods beside them that nobody asked for
+	Others    int    `json:"others"`    // pods without the label, in addition
 	Starts    int    `json:"starts"`    // of each program in a round
 	Reviews   int    `json:"reviews"`   // admission requests of a round, of the smallest pod
 	PodSizes  []int  `json:"podSizes"`  // bytes of a pod under admission
@@ -36,7 +36,7 @@ type sizes struct {
 type wave struct {
 	Size   int  `json:"size"`
 	Times  int  `json:"times"`  // how often, one after another, in each turn
-	Beside bool `json:"beside"` // measured with idle pods beside too
+	Idle bool `json:"idle"` // measured with idle pods too
 }
 
 var scales = map[string]sizes{

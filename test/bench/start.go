@@ -48,7 +48,7 @@ func startFigure(name string) *figure {
 	return &figure{Row: "start", Name: "start of the " + name + ", until it is ready", Unit: "ms", Absolute: true, Reach: new(1000.0)}
 }
 
-// startWebhook runs the program outside the network of the cluster: nobody calls
+// startWebhook runs the program outside the network of the cluster: nothing calls
 // it.
 func (b *bench) startWebhook(ctx context.Context, tls string) (*process, error) {
 	p := &process{ended: make(chan error, 1), log: filepath.Join(b.cluster.folder, "webhook-start.log")}

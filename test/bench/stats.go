@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// spread is what several rounds of one measurement came to.
+// spread is the result of several rounds of one measurement.
 type spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 )
 
-// The API server keeps a pod in etcd behind a mark, and in an envelope that tells
+// The API server keeps a pod in etcd behind a mark, and in an envelope that names
 // its type.
 var (
 	storedMark = []byte("k8s\x00")
@@ -47,7 +47,7 @@ func encodeStored(pod *corev1.Pod) ([]byte, error) {
 	return append(bytes.Clone(storedMark), value...), err
 }
 
-// copyNamed is one that nothing but its name and what follows from it tells from
+// copyNamed is a copy that differs only in its name and what follows from it from
 // the original.
 func copyNamed(original *corev1.Pod, name string) *corev1.Pod {
 	c := original.DeepCopy()

@@ -27,7 +27,7 @@ import (
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-// typo is what everybody is told who writes mian for main.
+// typo is the denial for a user who writes mian for main.
 const typo = `Invalid value: "mian": no such container; the pod has "main", "proxy"; did you mean "main"?`
 
 func testRejectsPolicies(t *testing.T) {
@@ -66,7 +66,7 @@ func workloads(namespace string, template corev1.PodTemplateSpec) map[string]cli
 	}
 }
 
-// A typing error is told to whoever applies the workload, not only in an event
+// A typing error is reported to the user who applies the workload, not only in an event
 // of its controller.
 func testRejectsWorkloads(t *testing.T) {
 	s := newScene(t, true)
@@ -158,7 +158,7 @@ func (s *scene) optIn(namespace string) {
 		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":"enabled"}}}`))))
 }
 
-// as is a client of somebody else; every group may do everything, so that only
+// as is the client of another user; every group may do everything, so that only
 // admission can say no.
 func as(t testing.TB, user string, groups ...string) client.Client {
 	t.Helper()

@@ -40,7 +40,7 @@ func (s *scene) metric(name string) (sum float64) {
 	return sum
 }
 
-// Pods that were there before their namespace opted in: the reaper tells, and
+// Pods that were there before their namespace opted in: the reaper emits a warning, and
 // leaves them alone.
 func testUntracked(t *testing.T) {
 	s := newScene(t, false)
@@ -59,12 +59,12 @@ func testUntracked(t *testing.T) {
 	s.canary(s.namespace)
 	s.untouched(pod)
 	if n := s.countEvents(pod, "Untracked"); n != 1 {
-		t.Errorf("%d events tell that the pod is not tracked, want 1", n)
+		t.Errorf("%d events that the pod is not tracked, want 1", n)
 	}
 }
 
 // With --adopt the reaper tracks what missed admission, in namespaces that
-// opted in. Admission is down meanwhile, and lets pods through: forging gains
+// opted in. Admission is down at that time, and lets pods through: forging gains
 // nothing then either, and workloads without the label do not depend on it.
 func testAdoption(t *testing.T) {
 	s := newScene(t, false)
@@ -113,7 +113,7 @@ func testAdoption(t *testing.T) {
 		s.awaitGone(pod.DeepCopy())
 		s.countStopped(pod.Name, 1)
 		if n := s.countEvents(pod, "Adopted"); n != 1 {
-			t.Errorf("%d events tell that pod %s was adopted, want 1", n, pod.Name)
+			t.Errorf("%d events that pod %s was adopted, want 1", n, pod.Name)
 		}
 	}
 	if note := s.awaitEventOf(wrong, "InvalidLabel"); !strings.Contains(note, typo) {

@@ -67,7 +67,7 @@ func (s *scene) watchPods(see func(*corev1.Pod)) (over chan struct{}) {
 type natives struct {
 	mu     sync.Mutex
 	shapes map[string]string         // that the pods of a workload, or a pod, must have, by its name
-	pods   map[types.UID]*corev1.Pod // as they were seen last; nobody takes the mark of a stop back
+	pods   map[types.UID]*corev1.Pod // as they were seen last; the mark of a stop is never removed
 }
 
 func (n *natives) see(pod *corev1.Pod) {
@@ -95,7 +95,7 @@ func (n *natives) ask(object client.Object) {
 	n.expect(object.GetName(), converted(template))
 }
 
-// expect says what else the pods of a workload become than its template tells.
+// expect says how the pods of a workload differ from its template.
 // The scene may be in any mode.
 func (n *natives) expect(name, shape string) {
 	if n == nil {
@@ -130,7 +130,7 @@ func (n *natives) judge(s *scene) {
 	}
 	for _, e := range events.Items {
 		if strings.Contains(e.Note, "stopping the pod's other containers") {
-			s.Errorf("an event tells of a stop: %s", e.Note)
+			s.Errorf("an event reports a stop: %s", e.Note)
 		}
 	}
 }

@@ -126,9 +126,9 @@ func (s *scene) whileCreating(creators int, do func(), check func(*corev1.Pod) e
 	do()
 	cancel()
 	creating.Wait()
-	s.Logf("%d pods were admitted meanwhile, %d refused", admitted.Load(), refused.Load())
+	s.Logf("%d pods were admitted in that time, %d refused", admitted.Load(), refused.Load())
 	if admitted.Load() == 0 {
-		s.Error("no pod was admitted meanwhile")
+		s.Error("no pod was admitted in that time")
 	}
 }
 
@@ -212,7 +212,7 @@ func testUninstall(t *testing.T, before map[string]bool) {
 	after := kube.Pod(s.namespace, "after", stuck(corev1.RestartPolicyNever))
 	s.create(after)
 	if essential.IsTracked(after) {
-		t.Errorf("a pod is tracked by nobody: %v", after.Annotations)
+		t.Errorf("a pod is tracked although no webhook answered: %v", after.Annotations)
 	}
 	s.must(cluster.DeleteNamespace(s.ctx, kube.Release)) // cert-manager's Secrets
 }

@@ -51,7 +51,7 @@ func oldest(t testing.TB) *utilversion.Version {
 }
 
 // TestEndToEnd installs the chart once and runs every case against it. Cases
-// with a namespace of their own run beside each other; those that disturb the
+// with a namespace of their own run in parallel; those that disturb the
 // installation come after them, one by one; the uninstallation is last.
 func TestEndToEnd(t *testing.T) {
 	before := clusterWide(t)

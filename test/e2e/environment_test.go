@@ -129,7 +129,7 @@ func (s *scene) must(err error) {
 	}
 }
 
-// dump shows what somebody who was called at night would look at.
+// dump shows what an engineer on call looks at first.
 func (s *scene) dump() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -161,7 +161,7 @@ func (s *scene) get(object client.Object) {
 	s.must(cluster.Get(s.ctx, client.ObjectKeyFromObject(object), object))
 }
 
-// await waits until condition holds for the object, which it reads anew.
+// await waits until condition holds for the object, which it reads again.
 func await[T client.Object](s *scene, object T, what string, condition func(T) bool) {
 	s.Helper()
 	key := client.ObjectKeyFromObject(object)
@@ -220,11 +220,11 @@ func (s *scene) awaitPod(prefix, what string, condition func(*corev1.Pod) bool) 
 	return found
 }
 
-// count asserts how often a text stands in the logs.
+// count asserts how often a text is in the logs.
 func (s *scene) count(prefix, text string, want int) {
 	s.Helper()
 	if got := len(s.logs.Find(prefix, text)); got != want {
-		s.Errorf("%q stands %d times in the logs of %s*, want %d", text, got, prefix, want)
+		s.Errorf("%q is %d times in the logs of %s*, want %d", text, got, prefix, want)
 	}
 }
 
@@ -271,9 +271,9 @@ func (s *scene) countEvents(pod *corev1.Pod, reason string) (count int) {
 	return count
 }
 
-// canary has one more pod reaped, in a namespace that opted in. What came to
+// canary has one more pod reaped, in a namespace that opted in. What reached
 // the reaper's knowledge before it has been decided upon by then: what is
-// untouched afterwards is left alone, and nobody had to guess how long to wait.
+// untouched afterwards is left alone, without guessing how long to wait.
 func (s *scene) canary(namespace string) {
 	s.Helper()
 	pod := kube.Pod(namespace, "canary", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true"), kube.Sidecar("proxy")))

@@ -53,7 +53,7 @@ func testKubeletDown(t *testing.T) {
 	logs := run(t, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "logs", keptPod.Name, "-c", "proxy")
 	for _, text := range []string{kube.PreStop, kube.Terminated} {
 		if n := strings.Count(logs, text); n != 1 {
-			t.Errorf("%q stands %d times in the sidecar's log, want 1:\n%s", text, n, logs)
+			t.Errorf("%q is %d times in the sidecar's log, want 1:\n%s", text, n, logs)
 		}
 	}
 }

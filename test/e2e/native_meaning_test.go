@@ -97,7 +97,7 @@ func statusOf(pod *corev1.Pod, name string) corev1.ContainerStatus {
 	return corev1.ContainerStatus{}
 }
 
-// onTerm is a sidecar that runs a script when it is told to end, and then ends.
+// onTerm is a sidecar that runs a script when it gets SIGTERM, and then ends.
 func onTerm(name, script string) corev1.Container {
 	c := kube.Sidecar(name)
 	c.Command[2] = strings.Replace(c.Command[2], "exit 143", script+"; exit 143", 1)
@@ -129,14 +129,14 @@ func testNativeStartOrder(t *testing.T) {
 }
 
 // A sidecar that cannot start keeps main from starting, and so does one whose
-// startup probe waits for main. Beside it in mode Reap, main runs and completes.
+// startup probe waits for main. In mode Reap, in contrast, main runs and completes.
 func testNativeSidecarCannotStart(t *testing.T) {
 	s := newScene(t, true)
 	absent := kube.Sidecar("proxy")
 	absent.Image, absent.ImagePullPolicy = "example.com/there-is-no-such-image:1", corev1.PullNever
 	crashing := kube.Sidecar("proxy")
 	crashing.Command[2] = "exit 1"
-	// Without it the kubelet may see it running for once, and go on.
+	// Without it the kubelet may see it running for once, and continue.
 	crashing.StartupProbe = &corev1.Probe{ProbeHandler: ready("true"), InitialDelaySeconds: 5, FailureThreshold: 3}
 	waiting := kube.Sidecar("proxy")
 	waiting.StartupProbe = &corev1.Probe{ProbeHandler: ready("test", "-e", "/shared/main"), PeriodSeconds: 1, FailureThreshold: 3, TerminationGracePeriodSeconds: new(int64(1))}
@@ -220,7 +220,7 @@ func testNativeOwnRestartPolicies(t *testing.T) {
 		"main alone ends in a pod that does not":  {pod: corev1.RestartPolicyAlways, main: &onFailure},
 		"main is started again after a code":      {pod: corev1.RestartPolicyNever, main: &never, mainRule: rule(42)},
 		"main is started again after 0":           {pod: corev1.RestartPolicyNever, main: &never, mainRule: rule(0), want: "never completes: its restartPolicyRules restart it after exit code 0", both: true},
-		"main alone goes on in a pod that ends":   {pod: corev1.RestartPolicyNever, main: &always, want: again},
+		"main alone continues in a pod that ends":   {pod: corev1.RestartPolicyNever, main: &always, want: again},
 		"a sidecar that is restarted by its rule": {pod: corev1.RestartPolicyNever, proxy: &never, sideRule: rule(42), want: special},
 		"a sidecar that is never restarted":       {pod: corev1.RestartPolicyOnFailure, proxy: &never, want: special},
 		"a sidecar that always is":                {pod: corev1.RestartPolicyNever, proxy: &always},
@@ -239,7 +239,7 @@ func testNativeOwnRestartPolicies(t *testing.T) {
 	}
 }
 
-// After main the last sidecar is told to end, and when it has ended the one
+// After main the last sidecar gets SIGTERM, and when it has ended the one
 // before it. Their hooks run at once. What main left in a volume is there.
 func testNativeStopOrder(t *testing.T) {
 	s := newScene(t, true)
@@ -278,11 +278,11 @@ func testNativeSharedGracePeriod(t *testing.T) {
 		}
 	}
 	s.said(inReap, "flusher", "flushed")
-	s.said(inNative, "flusher", kube.Terminated) // told, but not left the time
+	s.said(inNative, "flusher", kube.Terminated) // it got SIGTERM, but not the time
 	s.count(inNative.Name, "flushed", 0)
 }
 
-// A running pod is evicted: main ends before its sidecars are told to. Their
+// A running pod is evicted: main ends before its sidecars get SIGTERM. Their
 // hooks do not wait for that.
 func testNativeEvicted(t *testing.T) {
 	s := newScene(t, true)

@@ -120,7 +120,7 @@ func testNativeWithoutReaper(t *testing.T) {
 		s.awaitGone(pod.DeepCopy())
 		s.awaitEventOf(&pod, "EssentialContainerCompleted")
 		if n := s.countEvents(&pod, "EssentialContainerCompleted"); n != 1 {
-			t.Errorf("%d events tell that pod %s was deleted, want 1", n, pod.Name)
+			t.Errorf("%d events that pod %s was deleted, want 1", n, pod.Name)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (s *scene) failedAndKept(pod *corev1.Pod, message string) {
 		s.Errorf("reason %q and message %q, want the message %s", pod.Status.Reason, pod.Status.Message, message)
 	}
 	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		return s.countEvents(pod, "EssentialContainerFailed") == 1, "no event tells of the failure"
+		return s.countEvents(pod, "EssentialContainerFailed") == 1, "no event reports the failure"
 	}))
 }
 
@@ -115,7 +115,7 @@ func (s *scene) countEnded(pod string) {
 	s.count(pod, kube.Terminated, 1)
 }
 
-// describes asserts that kubectl describe tells these parts of the story.
+// describes asserts that kubectl describe shows these texts.
 func (s *scene) describes(kind, name string, parts ...string) {
 	s.Helper()
 	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
@@ -125,14 +125,14 @@ func (s *scene) describes(kind, name string, parts ...string) {
 		}
 		for _, part := range parts {
 			if !strings.Contains(string(output), part) {
-				return false, fmt.Sprintf("kubectl describe %s does not tell %q:\n%s", kind, part, output)
+				return false, fmt.Sprintf("kubectl describe %s does not show %q:\n%s", kind, part, output)
 			}
 		}
 		return true, ""
 	}))
 }
 
-// Whatever ended main, its exit code and reason are told.
+// Whatever ended main, its exit code and reason are reported.
 func testOutOfMemory(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
 	main := kube.Main("tail /dev/zero")
@@ -157,7 +157,7 @@ func testCannotRun(t *testing.T, mode api.Mode) {
 	s.failedAndKept(pod, fmt.Sprintf(`Essential container "main" failed with exit code %d (%s)`, status.State.Terminated.ExitCode, status.State.Terminated.Reason))
 }
 
-// The deadline fails the pod. That main then ends well, as it is told to, is no
+// The deadline fails the pod. That main then exits with 0 on SIGTERM is no
 // completion.
 func testDeadlineExceeded(t *testing.T, mode api.Mode) {
 	s := newSceneIn(t, mode)
@@ -237,7 +237,7 @@ func (s *scene) inTurn(prefix string) {
 
 // The delay begins with the first completion. What main does in it, under
 // restartPolicy Always, takes nothing back: it fails until nothing in its
-// status tells of the completion.
+// status shows the completion.
 func testStopDelay(t *testing.T) {
 	const delay = 20 * time.Second
 	s := newScene(t, true)
@@ -261,13 +261,13 @@ func testStopDelay(t *testing.T) {
 		t.Errorf("SIGTERM came %s after the completion, before the delay was over", waited)
 	}
 	if n := s.countEvents(pod, "StopDelayed"); n != 1 {
-		t.Errorf("%d events tell of the delay, want 1", n)
+		t.Errorf("%d events about the delay, want 1", n)
 	}
 }
 
 // A finished pod that is retained: its logs can be read, and then it goes.
 func testRetention(t *testing.T, mode api.Mode) {
-	const retention = 20 * time.Second // in which somebody can still read logs on a busy machine
+	const retention = 20 * time.Second // long enough to read logs on a busy machine
 	s := newSceneIn(t, mode)
 	forever := kube.Pod(s.namespace, "forever", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
 	s.create(forever)

@@ -49,7 +49,7 @@ func testJob(t *testing.T, mode api.Mode) {
 	s.countStopped("job-", 1)
 	s.awaitEventOf(pod, "EssentialContainerCompleted")
 	if n := s.countEvents(pod, "EssentialContainerCompleted"); n != 1 {
-		t.Errorf("%d events tell of the pod's end, want 1", n)
+		t.Errorf("%d events about the pod's end, want 1", n)
 	}
 }
 
@@ -110,7 +110,7 @@ func testBarePod(t *testing.T, mode api.Mode) {
 
 // oneCompletion is a template whose main ends well once, and only in pods that
 // start while the ConfigMap says so: under restartPolicy Always every one would,
-// again and again. The kubelet restarts it at once, and then it runs for ever: its
+// again and again. The kubelet restarts it at once, and then it runs forever: its
 // completion shows in its last state alone.
 func (s *scene) oneCompletion(labels map[string]string) (template corev1.PodTemplateSpec, noMore func()) {
 	s.Helper()
@@ -147,10 +147,10 @@ func (s *scene) replaced(prefix string, noMore func()) {
 		s.Errorf("the new pod %s was touched: %v, phase %s", second.Name, second.Annotations, second.Status.Phase)
 	}
 	if n := s.countEvents(first, "EssentialContainerCompleted"); n != 1 {
-		s.Errorf("%d events tell that the first pod was stopped, want 1", n)
+		s.Errorf("%d events that the first pod was stopped, want 1", n)
 	}
 	if n := s.countEvents(second, "EssentialContainerCompleted"); n != 0 {
-		s.Errorf("%d events tell that the new pod was stopped, want 0", n)
+		s.Errorf("%d events that the new pod was stopped, want 0", n)
 	}
 	s.countStopped(first.Name, 1)
 }

@@ -50,7 +50,7 @@ func (s *scene) succeeds(job *batchv1.Job, runs int) {
 }
 
 // hangsOnce is a main that hangs in its first life and leaves with 0 when it is
-// told to end. Its second life does the work.
+// sent SIGTERM. Its second life does the work.
 const hangsOnce = "if mkdir /state/tried; then trap 'exit 0' TERM; while true; do sleep 0.1; done; fi; while [ ! -e /state/go ]; do sleep 0.1; done"
 
 // restarted asserts that the kubelet's restart of a main that exits with 0 is no
@@ -219,7 +219,7 @@ func (s *scene) freeCPU() (milli int64) {
 	return milli
 }
 
-// exitsWell is a main that never ends by itself, and exits with 0 when it is told
+// exitsWell is a main that never ends by itself, and exits with 0 when it is asked
 // to end.
 func exitsWell() corev1.Container {
 	main := kube.Sidecar("main")

@@ -151,7 +151,7 @@ func testPodWithoutLabel(t *testing.T) {
 	}
 }
 
-// Removing the label from a running pod is how a user lets it go.
+// Removing the label from a running pod is how a user opts it out.
 func testLabelRemoved(t *testing.T) {
 	s := newScene(t, true)
 	pod := kube.Pod(s.namespace, "letgo", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), kube.Sidecar("proxy")))
@@ -170,11 +170,11 @@ func testStaticPod(t *testing.T) {
 	pod.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 	manifest, err := json.Marshal(pod)
 	s.must(err)
-	// The kubelet reads these in the folder beside the cluster's kubeconfig.
+	// The kubelet reads these in the folder next to the cluster's kubeconfig.
 	file := filepath.Join(filepath.Dir(kubeconfig), "static-pods", s.namespace+".json")
 	s.must(os.WriteFile(file, manifest, 0o600))
 	var mirror *corev1.Pod
-	t.Cleanup(func() { // before the namespace goes: the kubelet would make the pod anew
+	t.Cleanup(func() { // before the namespace goes: the kubelet would make the pod again
 		if err := os.Remove(file); err != nil {
 			t.Error(err)
 		}
@@ -257,7 +257,7 @@ func testRejectsPodsThroughAJob(t *testing.T) {
 				return true, ""
 			}
 		}
-		return false, "no event on the Job tells why its pod was rejected"
+		return false, "no event on the Job explains why its pod was rejected"
 	}))
 }
 
@@ -383,7 +383,7 @@ func testCertificateStateIsExplained(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "blocked"},
 		Spec: cmapi.CertificateSpec{
 			SecretName: "blocked", DNSNames: []string{"blocked.example.com"},
-			IssuerRef: cmmeta.IssuerReference{Name: "nobody", Kind: "Issuer"},
+			IssuerRef: cmmeta.IssuerReference{Name: "missing", Kind: "Issuer"},
 		},
 	}
 	s.create(blocked)
@@ -392,6 +392,6 @@ func testCertificateStateIsExplained(t *testing.T) {
 		if err != nil {
 			return false, err.Error()
 		}
-		return !state.Ready && strings.Contains(state.Message, `"nobody"`), "the state does not name the missing issuer: " + state.Message
+		return !state.Ready && strings.Contains(state.Message, `"missing"`), "the state does not name the missing issuer: " + state.Message
 	}))
 }

@@ -36,7 +36,7 @@ const (
 // Install installs or upgrades the chart with the image, and returns when a
 // labelled pod would be checked: helm waits for the Deployments, but neither for
 // the certificate nor for its authority in the webhook's configuration. say is
-// told what is waited for.
+// called with what is missing.
 func (c *Cluster) Install(ctx context.Context, chart, image string, say func(string), values ...string) error {
 	repository, tag, err := splitImage(image)
 	if err != nil {
@@ -47,7 +47,7 @@ func (c *Cluster) Install(ctx context.Context, chart, image string, say func(str
 	for _, v := range values {
 		args = append(args, "--set", v)
 	}
-	// Helm's wait can hide a certificate that is never issued: tell what blocks it meanwhile.
+	// Helm's wait can hide a certificate that is never issued: report what blocks it.
 	waiting, cancel := context.WithTimeout(ctx, timelimit.Scaled(3*time.Minute))
 	defer cancel()
 	ready := make(chan error, 1)
@@ -89,7 +89,7 @@ func (c *Cluster) awaitCertificate(ctx context.Context, say func(string)) error 
 	return err
 }
 
-// awaitBundle waits until the API server is told to trust the certificate that
+// awaitBundle waits until the API server is configured to trust the certificate that
 // the webhook serves: an earlier installation's authority may still be there.
 func (c *Cluster) awaitBundle(ctx context.Context) error {
 	return Await(ctx, time.Minute, func(ctx context.Context) (bool, string) {

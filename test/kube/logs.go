@@ -32,7 +32,7 @@ type Logs struct {
 	streams   sync.WaitGroup
 }
 
-// FollowLogs collects until ctx ends. heard, if not nil, is told of every line.
+// FollowLogs collects until ctx ends. heard, if not nil, is called with every line.
 func (c *Cluster) FollowLogs(ctx context.Context, namespace string, heard func(Line)) *Logs {
 	l := &Logs{cluster: c, namespace: namespace, heard: heard, following: map[string]bool{}}
 	go func() {

@@ -49,7 +49,7 @@ func Signal(program, pod string, signal syscall.Signal) error {
 	for _, path := range commands {
 		command, err := os.ReadFile(path)
 		if err != nil || !bytes.HasPrefix(command, []byte("/essential-containers\x00"+program+"\x00")) {
-			continue // another program, or ended meanwhile
+			continue // another program, or it has just ended
 		}
 		environment, err := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
 		if err != nil || !bytes.Contains(environment, []byte("HOSTNAME="+pod+"\x00")) {

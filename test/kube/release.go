@@ -39,9 +39,9 @@ func (c *Cluster) Leader(ctx context.Context) (pod string, err error) {
 			return false, err.Error()
 		}
 		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-			return false, "nobody holds the Lease"
+			return false, "the Lease has no holder"
 		}
-		pod, _, _ = strings.Cut(*lease.Spec.HolderIdentity, "_") // the rest tells processes apart
+		pod, _, _ = strings.Cut(*lease.Spec.HolderIdentity, "_") // the rest identifies the process
 		return true, ""
 	})
 	return pod, err
@@ -63,7 +63,7 @@ func Metric(text []byte, name string) (value float64, found bool) {
 }
 
 // RenewCertificate does what `cmctl renew` does, and returns when the webhook's
-// certificate is issued anew.
+// certificate is issued again.
 func (c *Cluster) RenewCertificate(ctx context.Context) error {
 	certificate := &cmapi.Certificate{}
 	revision, asked := 0, false
@@ -72,7 +72,7 @@ func (c *Cluster) RenewCertificate(ctx context.Context) error {
 			return false, err.Error()
 		}
 		if asked {
-			return ptr.Deref(certificate.Status.Revision, 0) > revision, "the certificate is not issued anew"
+			return ptr.Deref(certificate.Status.Revision, 0) > revision, "the certificate is not issued again"
 		}
 		revision = ptr.Deref(certificate.Status.Revision, 0) // none, if the Secret was there before
 		certificate.Status.Conditions = append(certificate.Status.Conditions, cmapi.CertificateCondition{
