@@ -34,9 +34,9 @@ type sizes struct {
 
 // wave is some pods that complete at once.
 type wave struct {
-	Size   int  `json:"size"`
-	Times  int  `json:"times"`  // how often, one after another, in each turn
-	Idle bool `json:"idle"` // measured with idle pods too
+	Size  int  `json:"size"`
+	Times int  `json:"times"` // how often, one after another, in each turn
+	Idle  bool `json:"idle"`  // measured with idle pods too
 }
 
 var scales = map[string]sizes{

@@ -220,7 +220,7 @@ func testNativeOwnRestartPolicies(t *testing.T) {
 		"main alone ends in a pod that does not":  {pod: corev1.RestartPolicyAlways, main: &onFailure},
 		"main is started again after a code":      {pod: corev1.RestartPolicyNever, main: &never, mainRule: rule(42)},
 		"main is started again after 0":           {pod: corev1.RestartPolicyNever, main: &never, mainRule: rule(0), want: "never completes: its restartPolicyRules restart it after exit code 0", both: true},
-		"main alone continues in a pod that ends":   {pod: corev1.RestartPolicyNever, main: &always, want: again},
+		"main alone continues in a pod that ends": {pod: corev1.RestartPolicyNever, main: &always, want: again},
 		"a sidecar that is restarted by its rule": {pod: corev1.RestartPolicyNever, proxy: &never, sideRule: rule(42), want: special},
 		"a sidecar that is never restarted":       {pod: corev1.RestartPolicyOnFailure, proxy: &never, want: special},
 		"a sidecar that always is":                {pod: corev1.RestartPolicyNever, proxy: &always},
