@@ -211,8 +211,8 @@ func testTrackingCannotBeForged(t *testing.T) {
 		due   = `{"metadata":{"annotations":{"essential-containers/due":"2030-01-01T00:00:00Z Succeeded: x"}}}`
 		only  = "are written by the webhook and the reaper alone"
 		label = `{"metadata":{"labels":{"essential-containers":%q}}}`
-		birth = "counts when a pod is created"
-		bound = "metadata of a Binding becomes its pod's"
+		birth = "takes effect when a pod is created"
+		bound = "the API server copies the metadata of a Binding to the pod"
 	)
 	succeeded := time.Now().UTC().Format(time.RFC3339) + " Succeeded: x"
 	forged := kube.Pod(s.namespace, "brought", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Main("exit 1"), kube.Main("exit 1")),
