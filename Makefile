@@ -34,9 +34,9 @@ $(if $(and $(ROOT_GOALS),$(filter-out 0,$(shell id -u))),$(warning make $(MAKECM
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-##@ Two commands that do all the set-up themselves (Linux, root, Go)
+##@ Two commands with all their set-up (Linux, root, Go)
 
-demo: ## Show the main job on a real cluster; KUBECONFIG= and IMG= take your own
+demo: ## Show the main use on a real cluster, step by step; with KUBECONFIG= and IMG=, on your own
 # Only a KUBECONFIG on the command line counts: the one of the environment may be a production cluster.
 ifeq ($(origin KUBECONFIG),command line)
 	$(call CLUSTER,demo) build-helm
@@ -72,30 +72,30 @@ unit: ## Unit tests with the race detector
 	go -C test/bench/plots test ./...
 
 FUZZTIME ?= 30s
-fuzz: ## Fuzz every target for FUZZTIME; what fails becomes a file below testdata/fuzz
+fuzz: ## Fuzz every target for FUZZTIME; a failing input becomes a file below testdata/fuzz
 	@for package in $$(go list ./... | grep -v /test/); do for target in $$(go test -list='^Fuzz' $$package | grep '^Fuzz'); do \
 		echo "$$target of $$package, $(FUZZTIME)"; go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) $$package || exit 1; done; done
 
-chart-test: setup ## Lint the chart and test what it renders
+chart-test: setup ## Lint the chart and test its manifests
 	$(BIN)/helm lint --strict $(CHART)
 	HELM=$(BIN)/helm $(GOTESTSUM) -- ./test/chart
 
-# Of an older kubelet, how it stops pods is what matters; RUN= selects more.
+# With an older kubelet, only the stops are tested; RUN= selects more.
 RUN ?= $(if $(KUBELET),TestEndToEnd/(Stops|NativeWithoutReaper|FullNode|PreemptedByKubelet|Burst))
 E2E = KUBERNETES=$(KUBERNETES) KUBELET=$(KUBELET) $(GOTESTSUM) --format=standard-verbose -- -count=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)')
-# The cluster goes whatever happens; KEEP=1 leaves it for looking around.
-e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster of their own; RUN= selects, KUBERNETES= takes an older one, KUBELET= its kubelet alone, KEEP=1 keeps it
+# The cluster is always removed, also after a failure; KEEP=1 keeps it.
+e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster; RUN= selects, KUBERNETES= sets its version, KUBELET= only the kubelet's, KEEP=1 keeps it
 	$(call CLUSTER,e2e) up
 	$(call CLUSTER,e2e) load $(ARCHIVE)
 	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm HELM3=$(BIN)/helm3 KUBECTL=$(BIN)/kubectl $(E2E) ./test/cluster ./test/e2e || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
 
-vm-test: setup $(ARCHIVE) ## Demo and stops on Debian with systemd, cgroup v2 and AppArmor, emulated by QEMU: an hour or more
+vm-test: setup $(ARCHIVE) ## Demo and stops on an emulated Debian with systemd, cgroup v2 and AppArmor (QEMU); an hour or more
 	test/vm/run.sh $(BIN) $(LOCAL_IMG) $(ARCHIVE)
 
 FAULTS_MINUTES ?= 10
-# The cluster goes whatever happens; the evidence stays in bin/faults.
-faults: setup $(ARCHIVE) ## Faults while Jobs run, the judgement, and what a broken reaper gets; FAULTS_MINUTES=, FAULTS_SEED= replays, KEEP=1 keeps the cluster
+# The cluster is always removed, also after a failure; the evidence remains in bin/faults.
+faults: setup $(ARCHIVE) ## Inject faults while Jobs run, judge the result, and test the judge with a broken reaper; FAULTS_MINUTES=, FAULTS_SEED= repeats, KEEP=1 keeps the cluster
 	$(call CLUSTER,faults) --audit=test/faults/audit.yaml up
 	$(call CLUSTER,faults) load $(ARCHIVE)
 	@status=0; go run ./test/faults --kubeconfig=$(call LOCAL_KUBECONFIG,faults) --image=$(LOCAL_IMG) --helm=$(BIN)/helm --chart=$(CHART) --evidence=$(BIN)/faults \
@@ -111,11 +111,11 @@ bench: setup build $(ARCHIVE) ## Benchmarks on a real API server; BENCH_SCALE=sm
 	[ $$status != 0 ] || go -C test/bench/plots run . $(CURDIR)/bench/results.json $(CURDIR)/bench || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,bench) down >/dev/null; exit $$status
 
-run: build ## Run webhook and reaper here against the current kubeconfig (webhook: self-signed, not registered)
+run: build ## Run webhook and reaper here with the current kubeconfig (webhook: self-signed, not registered)
 	BIN=$(BIN) test/run.sh
 ##@ Images and installation
 
-$(ARCHIVE): # of the program that is built here, without any registry
+$(ARCHIVE): # the image of the program built here, without a registry
 	$(MAKE) --no-print-directory build
 	rm -f $(BIN)/image-*.tar
 	$(GO) run ./test/cluster image $(LOCAL_IMG) $(BIN)/essential-containers $@
@@ -135,10 +135,10 @@ helm: # needs no cluster
 deploy: helm ## Install or upgrade with Helm in the current kubeconfig's cluster, with IMG
 	$(BIN)/helm upgrade --install $(RELEASE) $(CHART) --namespace=$(RELEASE) --create-namespace --reset-values --wait $(IMAGE_VALUES)
 
-undeploy: helm ## Uninstall it
+undeploy: helm ## Uninstall with Helm
 	$(BIN)/helm uninstall $(RELEASE) --namespace=$(RELEASE) --wait
 
-manifests: helm ## Render the chart to bin/manifests.yaml, for people without Helm
+manifests: helm ## Render the chart to bin/manifests.yaml, for an installation without Helm
 	{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: $(RELEASE)\n'; \
 	  $(BIN)/helm template $(RELEASE) $(CHART) --namespace=$(RELEASE) $(IMAGE_VALUES); } > $(BIN)/manifests.yaml
 	@echo "kubectl apply -f bin/manifests.yaml"
@@ -148,10 +148,10 @@ manifests: helm ## Render the chart to bin/manifests.yaml, for people without He
 cluster-up: ## Start a real Kubernetes on this machine
 	$(call CLUSTER,demo) up
 
-cluster-down: ## Stop it and remove all it left
+cluster-down: ## Stop it and remove everything that it left
 	$(call CLUSTER,demo) down
 
-clean: cluster-down ## Stop the clusters and remove what was built here
+clean: cluster-down ## Stop all clusters and remove bin/
 	for name in e2e faults bench; do $(call CLUSTER,$$name) down || exit 1; done
 	rm -rf $(BIN)
 
