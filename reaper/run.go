@@ -99,7 +99,7 @@ func listsSynced(m manager.Manager) func(*http.Request) error {
 		for kind, object := range map[string]client.Object{"pods": &corev1.Pod{}, "namespaces": namespaceMetadata()} {
 			informer, err := m.GetCache().GetInformer(ctx, object)
 			if err != nil || !informer.HasSynced() {
-				return fmt.Errorf("the list of %[1]s has not arrived yet: is the API server reachable, and may this service account list and watch %[1]s?", kind)
+				return fmt.Errorf("the list of %[1]s has not arrived yet: check that the API server is reachable and that this service account may list and watch %[1]s", kind)
 			}
 		}
 		return nil

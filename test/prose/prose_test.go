@@ -1,8 +1,10 @@
-// Package prose checks the words of comments, messages and documents against the
-// project's list: every text is plain English, as the Kubernetes documentation writes it.
+// Package prose checks comments, messages and documents: every text is plain English,
+// as the Kubernetes documentation writes it. It finds what a list of words, the length
+// of a sentence and a question mark can show.
 package prose
 
 import (
+	"fmt"
 	"go/scanner"
 	"go/token"
 	"os"
@@ -37,6 +39,18 @@ var replaced = []struct {
 	{word(`the begin`), "the start"},
 }
 
+// maxWords bounds a sentence of a document, or a part of it before a colon or a
+// semicolon. The aim is 25.
+const maxWords = 35
+
+var (
+	code        = regexp.MustCompile("`[^`]*`")
+	sentenceEnd = regexp.MustCompile(`[.!?:;]["*)]*\s`)
+	// Not the conditional operators of CEL and the optional fields.
+	question = regexp.MustCompile(`\w["']?\?(["` + "`" + `\s]|$)`)
+	product  = regexp.MustCompile(`^(api|certs|charts|cmd|internal|reaper|webhook)/`)
+)
+
 func word(alternatives string) *regexp.Regexp {
 	return regexp.MustCompile(`(?i)\b(` + strings.ReplaceAll(alternatives, " ", `\s+`) + `)\b`)
 }
@@ -58,7 +72,7 @@ func TestWords(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, p := range prose(name, content) {
-			for _, f := range findings(p.text) {
+			for _, f := range findings(name, p.text) {
 				t.Errorf("%s:%d: %s", name, p.line, f)
 			}
 		}
@@ -66,15 +80,30 @@ func TestWords(t *testing.T) {
 }
 
 func TestFindings(t *testing.T) {
-	for sentence, want := range map[string]int{
-		"The reaper stops the pod.":                 0,
-		"Nobody stops it, and it goes on for ever.": 3,
-		"Containers beside main":                    1,
-		"Besides, a standard term":                  0,
-		"what containers came\nto":                  1,
+	long := "The reaper" + strings.Repeat(" very", maxWords-2)
+	for _, c := range []struct {
+		file, text string
+		want       int
+	}{
+		{"a.go", "The reaper stops the pod.", 0},
+		{"a.go", "Nobody stops it, and it goes on for ever.", 3},
+		{"a.go", "Containers beside main", 1},
+		{"a.go", "Besides, a standard term", 0},
+		{"a.go", "what containers came\nto", 1},
+		{"a.md", long + ".", 0},
+		{"a.md", long + " slowly.", 1},
+		{"a.md", long + ": slowly. " + long + "; slowly.", 0},
+		{"a.md", long + " `a literal of some words`", 1},
+		{"a.go", long + " slowly.", 0},
+		{"reaper/a.go", `"is the API server reachable?"`, 1},
+		{"reaper/a.go", `"is it %q? Check it"`, 1},
+		{"reaper/a.go", `"did you mean %q?"`, 0},
+		{"reaper/a_test.go", `"is it?"`, 0},
+		{"charts/a.yaml", `object.?metadata.?labels[?"key"] ? "a" : "b"`, 0},
+		{"docs/a.md", "Is it?", 0},
 	} {
-		if got := findings(sentence); len(got) != want {
-			t.Errorf("%q: %q, want %d", sentence, got, want)
+		if got := findings(c.file, c.text); len(got) != c.want {
+			t.Errorf("%s: %q: %q, want %d", c.file, c.text, got, c.want)
 		}
 	}
 }
@@ -83,6 +112,14 @@ func TestProseOfGo(t *testing.T) {
 	source := "package p\n\n// beside is a comment.\nvar beside = \"a message\" + `raw`\n"
 	want := []text{{3, "// beside is a comment."}, {4, `"a message"`}, {4, "`raw`"}}
 	if got := prose("p.go", []byte(source)); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestProseOfMarkdown(t *testing.T) {
+	page := "# Title\n\nOne,\ntwo.\n- item\n  more\n- item\n\n| a | b |\n```sh\n# code\n\nls\n```\n"
+	want := []text{{1, "# Title"}, {3, "One, two."}, {5, "- item more"}, {7, "- item"}, {9, "| a | b |"}, {11, "# code"}, {13, "ls"}}
+	if got := prose("p.md", []byte(page)); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -101,14 +138,43 @@ func files(t *testing.T) []string {
 	return strings.Fields(string(output))
 }
 
-// prose are the comments and the strings of Go source, and all lines of other files.
+// prose are the comments and the strings of Go source, the paragraphs and the lines of
+// code and tables in Markdown, and all lines of other files.
 func prose(name string, content []byte) (found []text) {
-	if filepath.Ext(name) != ".go" {
-		for i, line := range strings.Split(string(content), "\n") {
-			found = append(found, text{i + 1, line})
-		}
-		return found
+	switch filepath.Ext(name) {
+	case ".go":
+		return proseOfGo(name, content)
+	case ".md":
+		return proseOfMarkdown(content)
 	}
+	for i, line := range strings.Split(string(content), "\n") {
+		found = append(found, text{i + 1, line})
+	}
+	return found
+}
+
+// alone is a line of Markdown that starts a text of its own.
+var alone = regexp.MustCompile(`^(#|\||\s*([-*]|[0-9]+\.)\s)`)
+
+func proseOfMarkdown(content []byte) (found []text) {
+	inCode, continues := false, false
+	for i, line := range strings.Split(string(content), "\n") {
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inCode, continues = !inCode, false
+		case line == "":
+			continues = false
+		case continues && !inCode && !alone.MatchString(line):
+			found[len(found)-1].text += " " + strings.TrimSpace(line)
+		default:
+			found = append(found, text{i + 1, line})
+			continues = !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "|")
+		}
+	}
+	return found
+}
+
+func proseOfGo(name string, content []byte) (found []text) {
 	set := token.NewFileSet()
 	file := set.AddFile(name, -1, len(content))
 	var s scanner.Scanner
@@ -124,12 +190,28 @@ func prose(name string, content []byte) (found []text) {
 	}
 }
 
-// findings are the replaced words of a text, each with the advice.
-func findings(text string) (found []string) {
+// findings are what is wrong with a text of the file, each with the advice.
+func findings(name, text string) (found []string) {
 	for _, r := range replaced {
 		for _, match := range r.words.FindAllString(text, -1) {
 			found = append(found, strings.Join(strings.Fields(match), " ")+": write "+r.advice)
 		}
 	}
+	if strings.HasSuffix(name, ".md") && !strings.HasPrefix(text, "|") {
+		for _, sentence := range sentenceEnd.Split(code.ReplaceAllString(text, "code"), -1) {
+			if words := len(strings.Fields(sentence)); words > maxWords {
+				found = append(found, fmt.Sprintf("%d words in one sentence: write several", words))
+			}
+		}
+	}
+	// A suggestion is no question.
+	if isProduct(name) && question.MatchString(strings.ReplaceAll(text, "did you mean %q?", "")) {
+		found = append(found, "a question: write what is wrong, and what to do instead")
+	}
 	return found
+}
+
+// isProduct reports whether users read the messages of the file.
+func isProduct(name string) bool {
+	return product.MatchString(name) && !strings.HasSuffix(name, "_test.go")
 }
