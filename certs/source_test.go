@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,12 @@ func TestSourceWaitsForItsFiles(t *testing.T) {
 			s.volume.publish(p)
 			s.await("the certificate to be served", func() error { return s.presents(p) })
 			s.awaitCheck("")
+			s.await("one log line", func() error {
+				if lines := s.logged("Loaded the serving certificate"); len(lines) != 1 {
+					return fmt.Errorf("logged %d times: %q", len(lines), lines)
+				}
+				return nil
+			})
 		})
 	}
 }

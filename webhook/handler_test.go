@@ -117,6 +117,13 @@ func TestHandlerAnswers(t *testing.T) {
 			want:   rejected(`spec.template.metadata.labels[essential-containers]: Invalid value: "x": no such container; the pod has "main", "proxy"`),
 			counts: "workloads denied",
 		},
+		"an update of what was wrong before is admitted with a warning": {
+			path: WorkloadsPath, review: update(manifest.Job, manifest.Pod("main", "proxy").Label("x"), manifest.Pod("main", "proxy").Label("x")),
+			want: admissionv1.AdmissionResponse{Allowed: true, Warnings: []string{
+				`spec.template.metadata.labels[essential-containers]: Invalid value: "x": no such container; the pod has "main", "proxy"; ` +
+					`allowed because it was so before, but new pods are denied`}},
+			counts: "workloads allowed",
+		},
 		"a right update is admitted": {
 			path: WorkloadsPath, review: update(manifest.Job, wrong, right),
 			want:   admissionv1.AdmissionResponse{Allowed: true},

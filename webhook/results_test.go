@@ -15,8 +15,13 @@ import (
 func TestTheModeIsCounted(t *testing.T) {
 	server, _ := serveHandlersWith(t, nativeByDefault())
 	answer := server.ask(t, PodsPath, aReview(manifest.PodNever("main", "proxy").Label("main")))
-	if !strings.Contains(string(answer.Patch), `{"op":"add","path":"/spec/initContainers/0/restartPolicy","value":"Always"}`) {
-		t.Errorf("the patch converts no container: %s", answer.Patch)
+	for _, operation := range []string{
+		`{"op":"add","path":"/spec/initContainers/-","value":{"futureField":{},"image":"example.com/proxy","name":"proxy"}}`, // as it came
+		`{"op":"add","path":"/spec/initContainers/0/restartPolicy","value":"Always"}`,
+	} {
+		if !strings.Contains(string(answer.Patch), operation) {
+			t.Errorf("the patch %s lacks %s", answer.Patch, operation)
+		}
 	}
 	server.ask(t, PodsPath, aReview(manifest.Pod("main", "proxy").Label("main")))
 	server.ask(t, PodsPath, aReview(manifest.PodNever("main", "proxy").Label("main").Annotate(api.ModeAnnotation, "Reap")))
@@ -46,6 +51,12 @@ func TestTheVerdictIsCounted(t *testing.T) {
 		if got := server.counts(t)["pods/status "+result]; got != 1 {
 			t.Errorf("%v verdicts are %s, want 1", got, result)
 		}
+	}
+	early := stored.DeepCopy()
+	early.Status.Phase, early.Status.ContainerStatuses[1].State = corev1.PodFailed, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	byKubelet := aStatus(early, stored).with("userInfo", map[string]any{"groups": []string{"system:nodes"}})
+	if server.ask(t, StatusesPath, byKubelet).Allowed || server.counts(t)["pods/status denied"] != 1 {
+		t.Error("a kubelet reports Failed with a running container, and is not denied")
 	}
 	for name, review := range map[string]*reviewBuilder{
 		"the pod itself":        aStatus(written, stored).with("subResource", ""),
