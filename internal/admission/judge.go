@@ -86,7 +86,7 @@ func withoutEffect(path *field.Path, p *Object, essentials []string, policies es
 	switch {
 	case !slices.ContainsFunc(p.Spec.Containers, fails):
 		warn(api.OnFailureAnnotation, "the kubelet restarts the essential containers when they fail")
-	case result == Native && p.Metadata.Annotations[api.OnFailureAnnotation] == string(api.OnFailureIgnore):
+	case result == Native && len(essentials) == 1 && p.Metadata.Annotations[api.OnFailureAnnotation] == string(api.OnFailureIgnore):
 		warn(api.OnFailureAnnotation, "in mode %s the kubelet ends the pod", api.ModeNative)
 	}
 	return warnings

@@ -116,6 +116,8 @@ func TestWhatHasNoEffectGivesAWarning(t *testing.T) {
 			always(annotation("completion", oneName), annotation("on-failure", restarted))},
 		"on-failure Ignore in mode Native": {asks(one("Never")).Annotate(api.OnFailureAnnotation, "Ignore"),
 			always(annotation("on-failure", "in mode Native the kubelet ends the pod"))},
+		"on-failure Ignore of two names in mode Native": {
+			asks(manifest.PodNever("a", "b", "c").Label("a_b")).Annotate(api.CompletionAnnotation, "All").Annotate(api.OnFailureAnnotation, "Ignore"), none},
 		"on-failure Stop in mode Native": {asks(one("Never")).Annotate(api.OnFailureAnnotation, "Stop"), none},
 		"a policy as a label": {one("Never").AddLabel("essential-containers/retention", "10m"), func(path string) []string {
 			return []string{asLabel(path, "retention")}

@@ -241,7 +241,7 @@ func (s *scene) inTurn(prefix string) {
 func testStopDelay(t *testing.T) {
 	const delay = 20 * time.Second
 	s := newScene(t, true)
-	main := kube.Main(`mkdir /state/completed || exit 1; sleep 1`)
+	main := kube.Main(`mkdir /state/completed || exit 1; sleep 5`)
 	main.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
 	template := annotated(kube.Template(corev1.RestartPolicyAlways, new("main"), main, kube.Sidecar("proxy")), api.StopDelayAnnotation, delay.String())
 	template.Spec.Volumes = []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}

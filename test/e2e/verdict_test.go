@@ -228,10 +228,10 @@ func exitsWell() corev1.Container {
 	return main
 }
 
-// slowly makes a sidecar take some seconds to end, so that main is seen to have
-// ended while the pod has not.
-func slowly(sidecar corev1.Container) corev1.Container {
-	sidecar.Command[2] = strings.Replace(sidecar.Command[2], "exit 143", "sleep 5; exit 143", 1)
+// slowly makes a sidecar take that many seconds to end, so that main is seen to
+// have ended while the pod has not.
+func slowly(sidecar corev1.Container, seconds int) corev1.Container {
+	sidecar.Command[2] = strings.Replace(sidecar.Command[2], "exit 143", fmt.Sprintf("sleep %d; exit 143", seconds), 1)
 	return sidecar
 }
 
@@ -240,7 +240,7 @@ func slowly(sidecar corev1.Container) corev1.Container {
 // nothing but the exit code at that moment.
 func testPreemptedByKubelet(t *testing.T) {
 	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "victim", kube.Template(corev1.RestartPolicyNever, new("main"), exitsWell(), slowly(kube.Sidecar("proxy"))))
+	pod := kube.Pod(s.namespace, "victim", kube.Template(corev1.RestartPolicyNever, new("main"), exitsWell(), slowly(kube.Sidecar("proxy"), 5)))
 	free := s.freeCPU()
 	requests := func(milli int64) corev1.ResourceRequirements {
 		return corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(milli, resource.DecimalSI)}}
@@ -278,7 +278,7 @@ func testEvictedMainExitsWell(t *testing.T) {
 			return cluster.SubResource("eviction").Create(s.ctx, p.DeepCopy(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}})
 		},
 	} {
-		job := kube.Job(s.namespace, name, kube.Template(corev1.RestartPolicyNever, new("main"), exitsWell(), slowly(kube.Sidecar("proxy"))))
+		job := kube.Job(s.namespace, name, kube.Template(corev1.RestartPolicyNever, new("main"), exitsWell(), slowly(kube.Sidecar("proxy"), 5)))
 		job.Spec.PodReplacementPolicy = new(batchv1.Failed)
 		s.create(job)
 		pod := s.awaitPod(name+"-", "running", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
@@ -306,8 +306,8 @@ func testEndedWithinStopDelay(t *testing.T) {
 	deleted.Spec.PodReplacementPolicy = new(batchv1.Failed)
 	deadline.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(15))
 	across := kube.Job(s.namespace, "across", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 3"),
-		slowly(slowly(kube.Sidecar("shipper")))), api.RetentionAnnotation, "Forever"))
-	across.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(12)) // its flush ends some 15 s after the start
+		slowly(kube.Sidecar("shipper"), 20)), api.RetentionAnnotation, "Forever"))
+	across.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(18)) // its flush ends some 25 s after the start
 	for _, job := range []*batchv1.Job{deleted, deadline, across} {
 		s.create(job)
 	}
@@ -512,7 +512,7 @@ func testKeptForTheirCreators(t *testing.T, mode api.Mode) {
 // it stays, and the phase is decided whatever happens to the namespace's.
 func testOptedOutAfterStop(t *testing.T) {
 	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "stopped", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slowly(kube.Sidecar("proxy"))),
+	pod := kube.Pod(s.namespace, "stopped", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slowly(kube.Sidecar("proxy"), 5)),
 		api.RetentionAnnotation, "Forever"))
 	early := kube.Pod(s.namespace, "early", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), container("proxy", "sleep 8; exit 1")))
 	s.create(early)
@@ -588,7 +588,7 @@ func testStopOutlastsOutages(t *testing.T) {
 	s := newScene(t, true)
 	var jobs []*batchv1.Job
 	for i := range 4 {
-		template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 8"), slowly(kube.Sidecar("proxy")))
+		template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 8"), slowly(kube.Sidecar("proxy"), 5))
 		jobs = append(jobs, kube.Job(s.namespace, fmt.Sprintf("job%d", i), template))
 		s.create(jobs[i])
 	}
