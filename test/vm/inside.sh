@@ -6,7 +6,7 @@ on_exit() { status=$?; [ $status = 0 ] && echo "vm-test: passed" || { echo "vm-t
 echo "vm-test: $(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r), $(systemctl --version | head -1), $(runc --version | head -1)"
 echo "vm-test: cgroups $(stat -fc %T /sys/fs/cgroup), AppArmor enabled: $(cat /sys/module/apparmor/parameters/enabled), XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-}"
 [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]
-export GOPROXY=off GOFLAGS=-mod=mod GOTOOLCHAIN=local
+export GOROOT=/usr/local/go GOPROXY=off GOFLAGS=-mod=mod GOTOOLCHAIN=local
 before=$(sysctl -a 2>/dev/null | grep -E '^(kernel.panic|kernel.panic_on_oops|vm.overcommit_memory|vm.panic_on_oom) ')
 
 cluster() { bin/cluster --bin-dir=bin --name=vm "$@"; }
