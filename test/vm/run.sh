@@ -39,7 +39,7 @@ cp "$cache"/image-*.tar "$parts/" 2>/dev/null || true
 modules=$(go env GOMODCACHE) certmanager=$(go -C test/cluster/parts/certmanager list -m -f '{{.Dir}}' github.com/cert-manager/cert-manager)
 cp "$(go env GOROOT)/bin/go" "$root/usr/local/go/bin/"
 cp "$(go env GOROOT)"/{VERSION,go.env} "$root/usr/local/go/"
-(cd "$modules" && { find cache/download \( -name '*.mod' -o -name '*.info' \) -print0; find "${certmanager#"$modules/"}" -print0; } |
+(cd "$modules" && { find cache/download \( -name '*.mod' -o -name '*.info' -o -name '*.ziphash' \) -print0; find "${certmanager#"$modules/"}" -print0; } |
 	tar -c --null --no-recursion --files-from=-) | { mkdir -p "$root/root/go/pkg/mod" && tar -x -C "$root/root/go/pkg/mod"; }
 
 cat >"$root/etc/systemd/system/vm-test.service" <<UNIT
