@@ -15,6 +15,9 @@ ARCHIVE := $(BIN)/image-$(CONTENT).tar
 # Without C everywhere: the build cache is shared with the parts of the clusters.
 GO = CGO_ENABLED=0 go
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+
 # Real clusters on this machine: one for the demo, others for the tests.
 CLUSTER = $(GO) run ./test/cluster --bin-dir=$(BIN) --name=$(1) $(KUBERNETES:%=--kubernetes=%) $(KUBELET:%=--kubelet=%)
 LOCAL_KUBECONFIG = /var/lib/essential-containers/$(1)/kubeconfig
@@ -50,7 +53,9 @@ endif
 
 test: FAULTS_MINUTES := 2
 test: FAULTS_SEED := 4
-test: setup lint unit chart-test faults e2e ## Everything: lint, unit, chart and end-to-end tests, two minutes of faults (what CI runs)
+test: E2E_CLUSTERS += faults
+test: E2E_PACKAGES += ./test/faults
+test: setup lint unit chart-test e2e ## Everything: lint, unit, chart and end-to-end tests, two minutes of faults (what CI runs)
 
 ##@ Develop
 
@@ -81,25 +86,36 @@ chart-test: setup ## Lint the chart and test its manifests
 	HELM=$(BIN)/helm $(GOTESTSUM) -- ./test/chart
 
 # With an older kubelet, only the stops are tested; RUN= selects more.
-RUN ?= $(if $(KUBELET),TestEndToEnd/(Stops|NativeWithoutReaper|FullNode|PreemptedByKubelet|Burst))
-E2E = KUBERNETES=$(KUBERNETES) KUBELET=$(KUBELET) $(GOTESTSUM) --format=standard-verbose -- -count=1 -parallel=8 -timeout=30m -tags=e2e $(if $(RUN),-run='$(RUN)')
-# The cluster is always removed, also after a failure; KEEP=1 keeps it.
-e2e: setup $(ARCHIVE) ## End-to-end tests on a real cluster; RUN= selects, KUBERNETES= sets its version, KUBELET= only the kubelet's, KEEP=1 keeps it
-	$(call CLUSTER,e2e) up
-	$(call CLUSTER,e2e) load $(ARCHIVE)
-	@status=0; KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) IMG=$(LOCAL_IMG) HELM=$(BIN)/helm HELM3=$(BIN)/helm3 KUBECTL=$(BIN)/kubectl $(E2E) ./test/cluster ./test/e2e || status=$$?; \
-	[ -n "$(KEEP)" ] || $(call CLUSTER,e2e) down >/dev/null; exit $$status
+RUN ?= $(if $(KUBELET),Test(EndToEnd|Installation)/(Stops|ReaperDown|FullNode|PreemptedByKubelet|Burst))
+E2E_CLUSTERS := e2e installation
+E2E_PACKAGES := ./test/cluster ./test/e2e
+# The clusters start and are used side by side. They are always removed, also after a failure, which leaves their logs in bin/e2e; KEEP=1 keeps them.
+e2e: setup $(ARCHIVE) ## End-to-end tests on real clusters; RUN= selects, KUBERNETES= sets their version, KUBELET= only the kubelet's, KEEP=1 keeps them
+	@rm -rf $(BIN)/e2e && mkdir -p $(BIN)/e2e; status=0; pids=; \
+	for name in $(E2E_CLUSTERS); do \
+		{ $(call CLUSTER,$$name) $$([ $$name != faults ] || echo --audit=test/faults/audit.yaml) up && $(call CLUSTER,$$name) load $(ARCHIVE); } & pids="$$pids $$!"; done; \
+	for pid in $$pids; do wait $$pid || status=1; done; \
+	[ $$status != 0 ] || KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) INSTALLATION_KUBECONFIG=$(call LOCAL_KUBECONFIG,installation) FAULTS_FLAGS='$(call FAULTS_FLAGS,$(CURDIR)/)' \
+		IMG=$(LOCAL_IMG) HELM=$(BIN)/helm HELM3=$(BIN)/helm3 KUBECTL=$(BIN)/kubectl KUBERNETES=$(KUBERNETES) KUBELET=$(KUBELET) \
+		$(GOTESTSUM) --format=standard-verbose --jsonfile=$(BIN)/e2e/tests.json -- -count=1 -p=3 -parallel=16 -timeout=40m -tags=e2e $(if $(RUN),-run='$(RUN)') $(E2E_PACKAGES) \
+		| tee $(BIN)/e2e/output || status=$$?; \
+	for name in $(E2E_CLUSTERS); do \
+		[ $$status = 0 ] || cp -r $(dir $(call LOCAL_KUBECONFIG,$$name))logs $(BIN)/e2e/$$name; \
+		[ -n "$(KEEP)" ] || $(call CLUSTER,$$name) down >/dev/null || status=1; done; \
+	echo "The slowest tests:"; $(TOOL) gotestsum tool slowest --jsonfile=$(BIN)/e2e/tests.json --threshold=1s --num=10; \
+	grep '^DONE' $(BIN)/e2e/output; exit $$status
 
 vm-test: setup $(ARCHIVE) ## Demo and stops on an emulated Debian with systemd, cgroup v2 and AppArmor (QEMU); an hour or more
 	test/vm/run.sh $(BIN) $(LOCAL_IMG) $(ARCHIVE)
 
 FAULTS_MINUTES ?= 10
+FAULTS_FLAGS = --kubeconfig=$(call LOCAL_KUBECONFIG,faults) --image=$(LOCAL_IMG) --helm=$(BIN)/helm --chart=$(1)$(CHART) --evidence=$(BIN)/faults \
+	--minutes=$(FAULTS_MINUTES) --seed=$(or $(FAULTS_SEED),0) --only=$(FAULTS_ONLY) $(FAULTS_SET:%=--set=%)
 # The cluster is always removed, also after a failure; the evidence remains in bin/faults.
 faults: setup $(ARCHIVE) ## Inject faults while Jobs run, judge the result, and test the judge with a broken reaper; FAULTS_MINUTES=, FAULTS_SEED= repeats, KEEP=1 keeps the cluster
 	$(call CLUSTER,faults) --audit=test/faults/audit.yaml up
 	$(call CLUSTER,faults) load $(ARCHIVE)
-	@status=0; go run ./test/faults --kubeconfig=$(call LOCAL_KUBECONFIG,faults) --image=$(LOCAL_IMG) --helm=$(BIN)/helm --chart=$(CHART) --evidence=$(BIN)/faults \
-		--minutes=$(FAULTS_MINUTES) --seed=$(or $(FAULTS_SEED),0) --only='$(FAULTS_ONLY)' $(FAULTS_SET:%=--set=%) || status=$$?; \
+	@status=0; go run ./test/faults $(FAULTS_FLAGS) || status=$$?; \
 	[ -n "$(KEEP)" ] || $(call CLUSTER,faults) down >/dev/null; exit $$status
 
 BENCH_SCALE ?= default
@@ -152,7 +168,7 @@ cluster-down: ## Stop it and remove everything that it left
 	$(call CLUSTER,demo) down
 
 clean: cluster-down ## Stop all clusters and remove bin/
-	for name in e2e faults bench; do $(call CLUSTER,$$name) down || exit 1; done
+	for name in e2e installation faults bench; do $(call CLUSTER,$$name) down || exit 1; done
 	rm -rf $(BIN)
 
 .PHONY: help demo test setup build lint unit fuzz chart-test e2e vm-test faults bench run docker-build docker-push deploy undeploy manifests cluster-up cluster-down clean

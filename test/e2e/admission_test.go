@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,7 +18,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/api"
@@ -31,7 +29,7 @@ import (
 const typo = `Invalid value: "mian": no such container; the pod has "main", "proxy"; did you mean "main"?`
 
 func testRejectsPolicies(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	for annotation, want := range map[string]string{
 		api.CompletionAnnotation: "must be Any or All",
 		api.OnFailureAnnotation:  "must be Stop or Ignore",
@@ -39,7 +37,7 @@ func testRejectsPolicies(t *testing.T) {
 		api.RetentionAnnotation:  "must be a duration such as 90s, 1h30m or 2d, or Forever",
 	} {
 		want = "metadata.annotations[" + annotation + `]: Invalid value: "nonsense": ` + want
-		err := cluster.Create(s.ctx, kube.Pod(s.namespace, "rejected", annotated(stuck(corev1.RestartPolicyNever), annotation, "nonsense")))
+		err := f.cluster.Create(f.ctx, kube.Pod(f.namespace, "rejected", annotated(stuck(corev1.RestartPolicyNever), annotation, "nonsense")))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want one with %s", err, want)
 		}
@@ -69,24 +67,24 @@ func workloads(namespace string, template corev1.PodTemplateSpec) map[string]cli
 // A typing error is reported to the user who applies the workload, not only in an event
 // of its controller.
 func testRejectsWorkloads(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	template := func(label string) corev1.PodTemplateSpec {
 		return kube.Template(corev1.RestartPolicyNever, &label, kube.Main("true"), kube.Sidecar("proxy"))
 	}
-	for kind, workload := range workloads(s.namespace, template("mian")) {
+	for kind, workload := range workloads(f.namespace, template("mian")) {
 		path := kind[strings.LastIndex(kind, " ")+1:]
 		want := path + "metadata.labels[essential-containers]: " + typo
-		if err := cluster.Create(s.ctx, workload, client.DryRunAll); err == nil || !strings.Contains(err.Error(), want) {
+		if err := f.cluster.Create(f.ctx, workload, client.DryRunAll); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got error %v, want one with %s", kind, err, want)
 		}
 	}
-	for kind, workload := range workloads(s.namespace, annotated(template("main"), api.OnFailureAnnotation, "stop")) {
-		if err := cluster.Create(s.ctx, workload, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "must be Stop or Ignore") {
+	for kind, workload := range workloads(f.namespace, annotated(template("main"), api.OnFailureAnnotation, "stop")) {
+		if err := f.cluster.Create(f.ctx, workload, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "must be Stop or Ignore") {
 			t.Errorf("%s with a bad policy: got error %v", kind, err)
 		}
 	}
-	for kind, workload := range workloads(s.namespace, template("main")) {
-		if err := cluster.Create(s.ctx, workload, client.DryRunAll); err != nil {
+	for kind, workload := range workloads(f.namespace, template("main")) {
+		if err := f.cluster.Create(f.ctx, workload, client.DryRunAll); err != nil {
 			t.Errorf("%s: got error %v", kind, err)
 		}
 	}
@@ -94,8 +92,8 @@ func testRejectsWorkloads(t *testing.T) {
 
 // kubectl apply of a CronJob with a typing error fails there and then.
 func testRejectsCronJobAtApply(t *testing.T) {
-	s := newScene(t, true)
-	apply := exec.CommandContext(s.ctx, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "apply", "-f", "-")
+	f := newFixture(t, true)
+	apply := f.kubectlCommand("apply", "-f", "-")
 	apply.Stdin = strings.NewReader(`
 apiVersion: batch/v1
 kind: CronJob
@@ -121,87 +119,75 @@ spec:
 // What was there before the namespace opted in can be scaled, changed and
 // deleted with its old mistake, but gets no new one.
 func testWorkloadFromBefore(t *testing.T) {
-	s := newScene(t, false)
+	f := newFixture(t, false)
 	template := kube.Template(corev1.RestartPolicyAlways, new("mian"), kube.Main("true"), kube.Sidecar("proxy"))
 	template.Labels["app"] = "old"
 	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "old"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "old"},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: new(int32(0)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "old"}}, Template: template,
 		},
 	}
-	s.create(deployment)
-	s.optIn(s.namespace)
+	f.create(deployment)
+	f.optIn(f.namespace)
 	patch := func(body string, options ...client.PatchOption) error {
-		return cluster.Patch(s.ctx, deployment, client.RawPatch(types.StrategicMergePatchType, []byte(body)), options...)
+		return f.cluster.Patch(f.ctx, deployment, client.RawPatch(types.StrategicMergePatchType, []byte(body)), options...)
 	}
-	s.must(patch(`{"spec":{"replicas":1}}`))
-	s.must(patch(`{"metadata":{"finalizers":["example.com/wait"]}}`))
+	f.must(patch(`{"spec":{"replicas":1}}`))
+	f.must(patch(`{"metadata":{"finalizers":["example.com/wait"]}}`))
 	t.Cleanup(func() { // before the namespace goes, which would wait for it
-		_ = cluster.Patch(context.Background(), deployment, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+		_ = f.cluster.Patch(context.Background(), deployment, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
 	})
 	// The API server learns a moment later that the namespace has opted in.
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
 		err := patch(`{"spec":{"template":{"metadata":{"labels":{"essential-containers":"maim"}}}}}`, client.DryRunAll)
 		return err != nil && strings.Contains(err.Error(), strings.Replace(typo, "mian", "maim", 1)), fmt.Sprintf("another mistake: %v", err)
 	}))
-	s.must(patch(`{"spec":{"template":{"metadata":{"annotations":{"changed":"yes"}}}}}`))
-	s.must(patch(`{"spec":{"replicas":2}}`))
-	s.must(cluster.Delete(s.ctx, deployment))
-	s.must(patch(`{"metadata":{"finalizers":null}}`))
+	f.must(patch(`{"spec":{"template":{"metadata":{"annotations":{"changed":"yes"}}}}}`))
+	f.must(patch(`{"spec":{"replicas":2}}`))
+	f.must(f.cluster.Delete(f.ctx, deployment))
+	f.must(patch(`{"metadata":{"finalizers":null}}`))
 }
 
 // optIn lets the namespace take part from now on.
-func (s *scene) optIn(namespace string) {
-	s.Helper()
-	s.must(cluster.Patch(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+func (f *fixture) optIn(namespace string) {
+	f.Helper()
+	f.must(f.cluster.Patch(f.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
 		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":"enabled"}}}`))))
 }
 
 // as is the client of another user; every group may do everything, so that only
 // admission can say no.
-func as(t testing.TB, user string, groups ...string) client.Client {
-	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
-	config.WarningHandlerWithContext = rest.NoWarnings{}
-	c, err := client.New(config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+func (f *fixture) as(user string, groups ...string) client.Client {
+	f.Helper()
+	return f.client(rest.ImpersonationConfig{UserName: user, Groups: groups}, rest.NoWarnings{})
 }
 
 // Only the webhook and the reaper write their annotations, and the reaper changes
 // nothing else.
 func testTrackingCannotBeForged(t *testing.T) {
-	s := newScene(t, true)
-	outside := s.namespace + "-outside"
-	s.must(cluster.CreateNamespace(s.ctx, outside, false))
-	t.Cleanup(func() { deleteNamespaces(t, outside) })
+	f := newFixture(t, true)
+	outside := f.anotherNamespace("-outside", false)
 	lasting := func(namespace, name string, label *string) *corev1.Pod {
 		pod := kube.Pod(namespace, name, kube.Template(corev1.RestartPolicyNever, label, kube.Sidecar("main"), kube.Sidecar("proxy")))
-		s.create(pod)
+		f.create(pod)
 		return pod
 	}
-	tracked, plain, untracked := lasting(s.namespace, "tracked", new("main")), lasting(s.namespace, "plain", nil), lasting(outside, "untracked", new("main"))
+	tracked, plain, untracked := lasting(f.namespace, "tracked", new("main")), lasting(f.namespace, "plain", nil), lasting(outside, "untracked", new("main"))
 
-	admin, reaper := as(t, "mallory", "system:masters"), as(t, kube.ReaperUser)
+	admin, reaper := f.as("mallory", "system:masters"), f.as(kube.ReaperUser)
 	metadata := func(c client.Client, pod *corev1.Pod, body string) error {
-		return c.Patch(s.ctx, pod.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(body)), client.DryRunAll)
+		return c.Patch(f.ctx, pod.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(body)), client.DryRunAll)
 	}
 	status := func(c client.Client, pod *corev1.Pod, body string) error {
-		return c.Status().Patch(s.ctx, pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, []byte(body)), client.DryRunAll)
+		return c.Status().Patch(f.ctx, pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, []byte(body)), client.DryRunAll)
 	}
 	create := func(namespace string, label *string, pairs ...string) error {
-		return admin.Create(s.ctx, kube.Pod(namespace, "forged", annotated(kube.Template(corev1.RestartPolicyNever, label, kube.Main("true"), kube.Sidecar("proxy")), pairs...)), client.DryRunAll)
+		return admin.Create(f.ctx, kube.Pod(namespace, "forged", annotated(kube.Template(corev1.RestartPolicyNever, label, kube.Main("true"), kube.Sidecar("proxy")), pairs...)), client.DryRunAll)
 	}
 	bind := func(pod *corev1.Pod, meta metav1.ObjectMeta) error {
 		meta.Namespace, meta.Name = pod.Namespace, pod.Name
-		return admin.SubResource("binding").Create(s.ctx, pod.DeepCopy(), &corev1.Binding{ObjectMeta: meta, Target: corev1.ObjectReference{Kind: "Node", Name: "nowhere"}}, &client.SubResourceCreateOptions{CreateOptions: client.CreateOptions{DryRun: []string{metav1.DryRunAll}}})
+		return admin.SubResource("binding").Create(f.ctx, pod.DeepCopy(), &corev1.Binding{ObjectMeta: meta, Target: corev1.ObjectReference{Kind: "Node", Name: "nowhere"}}, &client.SubResourceCreateOptions{CreateOptions: client.CreateOptions{DryRun: []string{metav1.DryRunAll}}})
 	}
 	const (
 		track = `{"metadata":{"annotations":{"essential-containers/tracked":"main"}}}`
@@ -215,17 +201,17 @@ func testTrackingCannotBeForged(t *testing.T) {
 		bound = "the API server copies the metadata of a Binding to the pod"
 	)
 	succeeded := time.Now().UTC().Format(time.RFC3339) + " Succeeded: x"
-	forged := kube.Pod(s.namespace, "brought", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Main("exit 1"), kube.Main("exit 1")),
+	forged := kube.Pod(f.namespace, "brought", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Main("exit 1"), kube.Main("exit 1")),
 		api.TrackedAnnotation, "main", api.StoppedAnnotation, succeeded))
 	forged.Spec.Containers[1].Name = "proxy"
-	s.create(forged)
-	copied := kube.Pod(s.namespace, "copied", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Sidecar("main"), kube.Sidecar("proxy")),
+	f.create(forged)
+	copied := kube.Pod(f.namespace, "copied", annotated(kube.Template(corev1.RestartPolicyNever, nil, kube.Sidecar("main"), kube.Sidecar("proxy")),
 		api.TrackedAnnotation, "main"))
-	s.create(copied)
-	ending := kube.Pod(s.namespace, "ending", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")),
+	f.create(copied)
+	ending := kube.Pod(f.namespace, "ending", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")),
 		api.RetentionAnnotation, "Forever"))
-	s.create(ending)
-	s.must(reaper.Patch(s.ctx, ending.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(stop))))
+	f.create(ending)
+	f.must(reaper.Patch(f.ctx, ending.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(stop))))
 	policy := func(write func(client.Client, *corev1.Pod, string) error, pod *corev1.Pod, key, value string) error {
 		return write(admin, pod, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, key, value))
 	}
@@ -234,7 +220,7 @@ func testTrackingCannotBeForged(t *testing.T) {
 		want string // in the error; empty: none
 	}{
 		"a pod brings the mark into a namespace that did not opt in": {create(outside, new("main"), api.TrackedAnnotation, "main"), "this namespace has not opted in"},
-		"a pod without the label brings all, as a copy does":         {create(s.namespace, nil, api.TrackedAnnotation, "main", api.StoppedAnnotation, "2030-01-01T00:00:00Z Failed: x", api.DueAnnotation, "x"), ""},
+		"a pod without the label brings all, as a copy does":         {create(f.namespace, nil, api.TrackedAnnotation, "main", api.StoppedAnnotation, "2030-01-01T00:00:00Z Failed: x", api.DueAnnotation, "x"), ""},
 		"a user labels that pod afterwards":                          {metadata(admin, copied, fmt.Sprintf(label, "main")), birth},
 		"a user changes the label of a tracked pod":                  {metadata(admin, tracked, fmt.Sprintf(label, "proxy")), birth},
 		"a user does so through the status, too":                     {status(admin, tracked, fmt.Sprintf(label, "proxy")), birth},
@@ -247,7 +233,7 @@ func testTrackingCannotBeForged(t *testing.T) {
 		"a mode that cannot be read":                                 {policy(metadata, tracked, api.ModeAnnotation, "native"), "must be Reap or Native"},
 		"a policy in days":                                           {policy(metadata, tracked, api.RetentionAnnotation, "1d12h"), ""},
 		"a pod that is not tracked may say anything":                 {policy(metadata, plain, api.RetentionAnnotation, "1w"), ""},
-		"a labelled pod brings all, and the webhook corrects them":   {create(s.namespace, new("main"), api.TrackedAnnotation, "proxy", api.StoppedAnnotation, "x", api.DueAnnotation, "x"), ""},
+		"a labelled pod brings all, and the webhook corrects them":   {create(f.namespace, new("main"), api.TrackedAnnotation, "proxy", api.StoppedAnnotation, "x", api.DueAnnotation, "x"), ""},
 		"a user writes the mark where it counts for nothing":         {metadata(admin, plain, track), ""},
 		"a user tracks and labels a pod":                             {metadata(admin, plain, `{"metadata":{"labels":{"essential-containers":"main"},"annotations":{"essential-containers/tracked":"main"}}}`), only},
 		"a user tracks a labelled pod":                               {metadata(admin, untracked, track), only},
@@ -261,10 +247,10 @@ func testTrackingCannotBeForged(t *testing.T) {
 		"a user removes the label of a stopped pod":                  {metadata(admin, ending, `{"metadata":{"labels":{"essential-containers":null}}}`), "cannot be removed from a pod that has been stopped"},
 		"a user removes the label, to opt the pod out":               {metadata(admin, tracked, `{"metadata":{"labels":{"essential-containers":null}}}`), ""},
 		"a user changes another annotation":                          {metadata(admin, tracked, `{"metadata":{"annotations":{"example.com/x":"y"}}}`), ""},
-		"a user deletes a tracked pod":                               {admin.Delete(s.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
+		"a user deletes a tracked pod":                               {admin.Delete(f.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
 		"the reaper stops a tracked pod":                             {metadata(reaper, tracked, stop), ""},
 		"the reaper delays the stop of a tracked pod":                {metadata(reaper, tracked, due), ""},
-		"the reaper deletes a tracked pod":                           {reaper.Delete(s.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
+		"the reaper deletes a tracked pod":                           {reaper.Delete(f.ctx, tracked.DeepCopy(), client.DryRunAll), ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			if (c.err == nil) != (c.want == "") || c.err != nil && !strings.Contains(c.err.Error(), c.want) {
@@ -272,68 +258,58 @@ func testTrackingCannotBeForged(t *testing.T) {
 			}
 		})
 	}
-	s.boundsReaper(tracked, plain, untracked)
-	if failed := s.awaitPod("brought", "ended", essential.IsTerminal); failed.Status.Phase != corev1.PodFailed {
+	f.boundsReaper(tracked, plain, untracked)
+	if failed := f.awaitPod("brought", "ended", essential.IsTerminal); failed.Status.Phase != corev1.PodFailed {
 		t.Errorf("a pod without the label that brought a stop is %s", failed.Status.Phase)
 	}
 }
 
 // What people do with tracked pods every day is not refused.
 func testOrdinaryCommands(t *testing.T) {
-	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "original", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")))
-	s.create(pod)
-	s.kubectl("wait", "pod/original", "--for=condition=Ready", "--timeout=60s")
+	f := newFixture(t, true)
+	pod := kube.Pod(f.namespace, "original", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")))
+	f.create(pod)
+	f.kubectl("wait", "pod/original", "--for=condition=Ready", "--timeout=60s")
 	debug := []string{"debug", "original", "--copy-to=copy", "--container=debugger", "--image=" + kube.Image}
-	if flag := "--keep-annotations"; !lacks(t, flag) {
+	if flag := "--keep-annotations"; !isTooOld(t, flag) {
 		debug = append(debug, flag)
 	}
-	s.kubectl(append(debug, "--", "sleep", "1")...)
-	copied := s.awaitPod("copy", "there", func(*corev1.Pod) bool { return true })
+	f.kubectl(append(debug, "--", "sleep", "1")...)
+	copied := f.awaitPod("copy", "there", func(*corev1.Pod) bool { return true })
 	if _, labelled := copied.Labels[api.Label]; labelled || copied.Annotations[api.TrackedAnnotation] != "main" {
 		t.Errorf("the copy has the labels %v and the annotations %v: this test tries nothing", copied.Labels, copied.Annotations)
 	}
-	s.kubectl("debug", "original", "--container=guest", "--image="+kube.Image, "--", "true") // an ephemeral container
-	s.kubectl("annotate", "pod/original", "essential-containers/retention=1d", "example.com/note=x")
-	s.kubectl("label", "pod/original", "team=batch")
+	f.kubectl("debug", "original", "--container=guest", "--image="+kube.Image, "--", "true") // an ephemeral container
+	f.kubectl("annotate", "pod/original", "essential-containers/retention=1d", "example.com/note=x")
+	f.kubectl("label", "pod/original", "team=batch")
 
 	// The user's own manifest does not know the annotations.
-	s.must(cluster.Get(s.ctx, client.ObjectKeyFromObject(pod), pod))
+	f.must(f.cluster.Get(f.ctx, client.ObjectKeyFromObject(pod), pod))
 	pod.Annotations, pod.ManagedFields, pod.ResourceVersion = nil, nil, ""
 	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
 	manifest, err := json.Marshal(pod)
-	s.must(err)
+	f.must(err)
 	file := filepath.Join(t.TempDir(), "pod.json")
-	s.must(os.WriteFile(file, manifest, 0o600))
-	s.kubectl("replace", "-f", file)
-	s.awaitEventOf(pod, "Untracked")
-	s.kubectl("label", "pod/original", "essential-containers-")
-}
-
-// kubectl runs it in the scene's namespace, and returns what it prints.
-func (s *scene) kubectl(args ...string) (output string) {
-	s.Helper()
-	text, err := exec.CommandContext(s.ctx, kubectl, append([]string{"--kubeconfig", kubeconfig, "-n", s.namespace}, args...)...).CombinedOutput()
-	if err != nil {
-		s.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, text)
-	}
-	return string(text)
+	f.must(os.WriteFile(file, manifest, 0o600))
+	f.kubectl("replace", "-f", file)
+	f.awaitEventOf(pod, "Untracked")
+	f.kubectl("label", "pod/original", "essential-containers-")
 }
 
 // boundsReaper tries everything else as the reaper's account, with every right
 // that RBAC can give: only the policy can refuse. Subresources are not in the
 // reaper's role.
-func (s *scene) boundsReaper(tracked, plain, untracked *corev1.Pod) {
-	s.Helper()
-	reaper := as(s, kube.ReaperUser, "system:masters")
+func (f *fixture) boundsReaper(tracked, plain, untracked *corev1.Pod) {
+	f.Helper()
+	reaper := f.as(kube.ReaperUser, "system:masters")
 	const (
 		notTracked = "only pods with the annotation essential-containers/tracked"
 		spec       = "nothing in a pod's spec but activeDeadlineSeconds"
 		meta       = "nothing in a pod's metadata but its own annotations"
 	)
-	limited := kube.Pod(s.namespace, "limited", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")))
+	limited := kube.Pod(f.namespace, "limited", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), kube.Sidecar("proxy")))
 	limited.Spec.ActiveDeadlineSeconds = new(int64(3600))
-	s.create(limited)
+	f.create(limited)
 	for sentence, c := range map[string]struct {
 		pod   *corev1.Pod
 		patch string // a strategic merge patch
@@ -354,22 +330,22 @@ func (s *scene) boundsReaper(tracked, plain, untracked *corev1.Pod) {
 		"add a finalizer":                         {tracked, `{"metadata":{"finalizers":["example.com/x"]}}`, meta},
 		"add an owner":                            {tracked, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}`, meta},
 	} {
-		err := reaper.Patch(s.ctx, c.pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, []byte(c.patch)), client.DryRunAll)
+		err := reaper.Patch(f.ctx, c.pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, []byte(c.patch)), client.DryRunAll)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			s.Errorf("the reaper tries to %s: got error %v, want %q", sentence, err, c.want)
+			f.Errorf("the reaper tries to %s: got error %v, want %q", sentence, err, c.want)
 		}
 	}
 	// The API server itself refuses a higher deadline, to everyone.
-	if err := reaper.Delete(s.ctx, plain.DeepCopy(), client.DryRunAll); err == nil || !strings.Contains(err.Error(), notTracked) {
-		s.Errorf("the reaper tries to delete a pod that is not tracked: %v", err)
+	if err := reaper.Delete(f.ctx, plain.DeepCopy(), client.DryRunAll); err == nil || !strings.Contains(err.Error(), notTracked) {
+		f.Errorf("the reaper tries to delete a pod that is not tracked: %v", err)
 	}
 }
 
 // awaitEventOf waits for an event about the object and returns its note.
-func (s *scene) awaitEventOf(object client.Object, reason string) (note string) {
-	s.Helper()
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		for _, e := range s.events(object.GetUID()) {
+func (f *fixture) awaitEventOf(object client.Object, reason string) (note string) {
+	f.Helper()
+	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+		for _, e := range f.events(object.GetUID()) {
 			if e.Reason == reason {
 				note = e.Note
 				return true, ""

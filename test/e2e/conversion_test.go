@@ -26,31 +26,31 @@ func in(mode api.Mode, test func(*testing.T, api.Mode)) func(*testing.T) {
 	return func(t *testing.T) { test(t, mode) }
 }
 
-// newSceneIn is a scene that opted in and whose pods ask for the mode. In mode
+// newFixtureIn is a fixture that opted in and whose pods ask for the mode. In mode
 // Native every pod that it creates has to become what the mode promises, and
 // the reaper has nothing to stop.
-func newSceneIn(t *testing.T, mode api.Mode) *scene {
+func newFixtureIn(t *testing.T, mode api.Mode) *fixture {
 	t.Helper()
-	s := newScene(t, true)
-	s.mode = mode
+	f := newFixture(t, true)
+	f.mode = mode
 	if mode == api.ModeNative {
-		s.natives = &natives{shapes: map[string]string{}, pods: map[types.UID]*corev1.Pod{}}
-		seen := s.watchPods(s.natives.see)
+		f.natives = &natives{shapes: map[string]string{}, pods: map[types.UID]*corev1.Pod{}}
+		seen := f.watchPods(f.natives.see)
 		t.Cleanup(func() {
 			<-seen
-			s.natives.judge(s)
+			f.natives.judge(f)
 		})
 	}
-	return s
+	return f
 }
 
-// watchPods calls see for every version of the scene's pods, until the test is
+// watchPods calls see for every version of its pods, until the test is
 // over; then the channel is closed.
-func (s *scene) watchPods(see func(*corev1.Pod)) (over chan struct{}) {
-	s.Helper()
-	watch, err := cluster.Watch(s.ctx, &corev1.PodList{}, client.InNamespace(s.namespace))
-	s.must(err)
-	s.Cleanup(watch.Stop)
+func (f *fixture) watchPods(see func(*corev1.Pod)) (over chan struct{}) {
+	f.Helper()
+	watch, err := f.cluster.Watch(f.ctx, &corev1.PodList{}, client.InNamespace(f.namespace))
+	f.must(err)
+	f.Cleanup(watch.Stop)
 	over = make(chan struct{})
 	go func() {
 		defer close(over)
@@ -63,7 +63,7 @@ func (s *scene) watchPods(see func(*corev1.Pod)) (over chan struct{}) {
 	return over
 }
 
-// natives are the pods of a scene in mode Native.
+// natives are the pods of a fixture in mode Native.
 type natives struct {
 	mu     sync.Mutex
 	shapes map[string]string         // that the pods of a workload, or a pod, must have, by its name
@@ -96,7 +96,7 @@ func (n *natives) ask(object client.Object) {
 }
 
 // expect says how the pods of a workload differ from its template.
-// The scene may be in any mode.
+// The fixture may be in any mode.
 func (n *natives) expect(name, shape string) {
 	if n == nil {
 		return
@@ -107,30 +107,30 @@ func (n *natives) expect(name, shape string) {
 }
 
 // judge holds what was seen against what was expected.
-func (n *natives) judge(s *scene) {
+func (n *natives) judge(f *fixture) {
 	found := map[string]bool{}
 	for _, pod := range n.pods {
 		name := n.ownerOf(pod)
 		found[name] = true
 		if got, want := shape(&pod.Spec), n.shapes[name]; got != want {
-			s.Errorf("the containers of pod %s are %s, want %s", pod.Name, got, want)
+			f.Errorf("the containers of pod %s are %s, want %s", pod.Name, got, want)
 		}
 		if essential.IsStopped(pod) {
-			s.Errorf("the reaper stopped pod %s: %v, %v", pod.Name, pod.Annotations, pod.Status.Conditions)
+			f.Errorf("the reaper stopped pod %s: %v, %v", pod.Name, pod.Annotations, pod.Status.Conditions)
 		}
 	}
 	for name := range n.shapes {
 		if !found[name] {
-			s.Errorf("no pod of %s was seen", name)
+			f.Errorf("no pod of %s was seen", name)
 		}
 	}
 	var events eventsv1.EventList
-	if err := cluster.List(context.Background(), &events, client.InNamespace(s.namespace)); err != nil { // the scene's own context is over
-		s.Error(err)
+	if err := f.cluster.List(context.Background(), &events, client.InNamespace(f.namespace)); err != nil { // its own context is over
+		f.Error(err)
 	}
 	for _, e := range events.Items {
 		if strings.Contains(e.Note, "stopping the pod's other containers") {
-			s.Errorf("an event reports a stop: %s", e.Note)
+			f.Errorf("an event reports a stop: %s", e.Note)
 		}
 	}
 }

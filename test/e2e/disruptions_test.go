@@ -30,65 +30,103 @@ func releaseDeployment(name string) *appsv1.Deployment {
 }
 
 // components are the release's pods of one component.
-func (s *scene) components(component string) []corev1.Pod {
-	s.Helper()
-	pods, err := cluster.Components(s.ctx, component)
-	s.must(err)
+func (f *fixture) components(component string) []corev1.Pod {
+	f.Helper()
+	pods, err := f.cluster.Components(f.ctx, component)
+	f.must(err)
 	return pods
 }
 
-func (s *scene) scaleReaper(replicas int) {
-	s.Helper()
-	s.scale(kube.ReaperDeployment, "reaper", replicas)
+func (f *fixture) scaleReaper(replicas int) {
+	f.Helper()
+	f.scale(kube.ReaperDeployment, "reaper", replicas)
 }
 
+// outage is one outage of the reaper that several cases share: begin and end
+// return once it has begun and ended for all of them.
+type outage struct{ begin, end func() }
+
 func testReaperDown(t *testing.T) {
-	s := newScene(t, true)
-	s.scaleReaper(0)
-	job := kube.Job(s.namespace, "late", stuck(corev1.RestartPolicyNever))
-	s.create(job)
-	s.awaitLine("late-", kube.MainEnd)
-	s.awaitPod("late-", "left with its sidecar", func(p *corev1.Pod) bool {
+	cases := map[string]func(*testing.T, outage){
+		"Late":                   testLateReaper,
+		"FromOldVersion":         testFromOldVersion,
+		"NativeWithoutReaper":    testNativeWithoutReaper,
+		"RetentionAcrossRestart": testRetentionAcrossRestart,
+	}
+	began, ended := make(chan struct{}), make(chan struct{})
+	var before, during sync.WaitGroup
+	before.Add(len(cases))
+	during.Add(len(cases))
+	t.Run("Outage", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t, false)
+		begin := sync.OnceFunc(func() { close(began) })
+		defer close(ended) // whatever fails
+		defer begin()
+		before.Wait()
+		f.scaleReaper(0)
+		begin()
+		during.Wait()
+		f.scaleReaper(2)
+	})
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ready, done := sync.OnceFunc(before.Done), sync.OnceFunc(during.Done)
+			t.Cleanup(func() { ready(); done() }) // a case that has failed
+			test(t, outage{func() { ready(); <-began }, func() { done(); <-ended }})
+		})
+	}
+}
+
+// The container ends while no reaper is there.
+func testLateReaper(t *testing.T, o outage) {
+	f := newFixture(t, true)
+	o.begin()
+	job := kube.Job(f.namespace, "late", stuck(corev1.RestartPolicyNever))
+	f.create(job)
+	f.awaitLine("late-", kube.MainEnd)
+	f.awaitPod("late-", "left with its sidecar", func(p *corev1.Pod) bool {
 		main := containerStatus(p, "main")
 		return main != nil && main.State.Terminated != nil && !essential.IsStopped(p)
 	})
-	s.count("late-", kube.Terminated, 0)
-	s.scaleReaper(2)
-	s.awaitComplete(job)
-	s.counted(job, 1)
-	s.count("late-", kube.MainStart, 1)
-	s.countStopped("late-", 1)
+	f.count("late-", kube.Terminated, 0)
+	o.end()
+	f.awaitComplete(job)
+	f.counted(job, 1)
+	f.count("late-", kube.MainStart, 1)
+	f.countStopped("late-", 1)
 }
 
 // The leader is killed, again and again, without a chance to release its
 // Lease, until the other replica has it.
 func testLeaderKilled(t *testing.T) {
-	s := newScene(t, true)
-	killed, err := cluster.Leader(s.ctx)
-	s.must(err)
-	s.must(kube.Signal("reaper", killed, syscall.SIGKILL))
-	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
-		holder, err := cluster.Leader(ctx)
+	f := newFixture(t, true)
+	killed, err := f.cluster.Leader(f.ctx)
+	f.must(err)
+	f.must(kube.Signal("reaper", killed, syscall.SIGKILL))
+	f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+		holder, err := f.cluster.Leader(ctx)
 		if err == nil && holder != killed {
 			return true, ""
 		}
 		_ = kube.Signal("reaper", killed, syscall.SIGKILL) // it is being started again, or has the Lease again
 		return false, killed + " still holds the Lease"
 	}))
-	job := kube.Job(s.namespace, "after", stuck(corev1.RestartPolicyNever))
-	s.create(job)
-	s.awaitComplete(job)
-	s.counted(job, 1)
-	s.count("after-", kube.MainStart, 1)
-	s.countStopped("after-", 1)
-	await(s, releaseDeployment(kube.ReaperDeployment), "available again", func(d *appsv1.Deployment) bool { return d.Status.AvailableReplicas == 2 })
+	job := kube.Job(f.namespace, "after", stuck(corev1.RestartPolicyNever))
+	f.create(job)
+	f.awaitComplete(job)
+	f.counted(job, 1)
+	f.count("after-", kube.MainStart, 1)
+	f.countStopped("after-", 1)
+	await(f, releaseDeployment(kube.ReaperDeployment), "available again", func(d *appsv1.Deployment) bool { return d.Status.AvailableReplicas == 2 })
 }
 
 // whileAdmitting has that many creators create pods without a pause until do
 // returns, and asserts that every one was admitted and tracked.
-func (s *scene) whileAdmitting(creators int, do func()) {
-	s.Helper()
-	s.whileCreating(creators, do, func(pod *corev1.Pod) error {
+func (f *fixture) whileAdmitting(creators int, do func()) {
+	f.Helper()
+	f.whileCreating(creators, do, func(pod *corev1.Pod) error {
 		if !essential.IsTracked(pod) {
 			return errors.New("a pod was admitted untracked")
 		}
@@ -98,17 +136,17 @@ func (s *scene) whileAdmitting(creators int, do func()) {
 
 // whileCreating has that many creators create labelled pods without a pause until
 // do returns, and asserts that every one was admitted as check expects.
-func (s *scene) whileCreating(creators int, do func(), check func(*corev1.Pod) error) {
-	s.Helper()
-	ctx, cancel := context.WithCancel(s.ctx)
+func (f *fixture) whileCreating(creators int, do func(), check func(*corev1.Pod) error) {
+	f.Helper()
+	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	var admitted, refused atomic.Int64
 	var creating sync.WaitGroup
 	for range creators {
 		creating.Go(func() {
 			for ctx.Err() == nil {
-				pod := kube.Pod(s.namespace, "probe", stuck(corev1.RestartPolicyNever))
-				err := cluster.Create(ctx, pod, client.DryRunAll)
+				pod := kube.Pod(f.namespace, "probe", stuck(corev1.RestartPolicyNever))
+				err := f.cluster.Create(ctx, pod, client.DryRunAll)
 				if err == nil {
 					err = check(pod)
 				}
@@ -118,7 +156,7 @@ func (s *scene) whileCreating(creators int, do func(), check func(*corev1.Pod) e
 				case err == nil:
 					admitted.Add(1)
 				case refused.Add(1) <= 5:
-					s.Errorf("admission failed after %d pods: %v", admitted.Load(), err)
+					f.Errorf("admission failed after %d pods: %v", admitted.Load(), err)
 				}
 			}
 		})
@@ -126,19 +164,19 @@ func (s *scene) whileCreating(creators int, do func(), check func(*corev1.Pod) e
 	do()
 	cancel()
 	creating.Wait()
-	s.Logf("%d pods were admitted in that time, %d refused", admitted.Load(), refused.Load())
+	f.Logf("%d pods were admitted in that time, %d refused", admitted.Load(), refused.Load())
 	if admitted.Load() == 0 {
-		s.Error("no pod was admitted in that time")
+		f.Error("no pod was admitted in that time")
 	}
 }
 
 func testCertificateRenewed(t *testing.T) {
-	s := newScene(t, true)
-	before := s.servedCertificates()
-	s.whileAdmitting(1, func() {
-		s.must(cluster.RenewCertificate(s.ctx))
-		s.must(kube.Await(s.ctx, 2*patience, func(context.Context) (bool, string) {
-			for pod, expiry := range s.servedCertificates() {
+	f := newFixture(t, true)
+	before := f.servedCertificates()
+	f.whileAdmitting(1, func() {
+		f.must(f.cluster.RenewCertificate(f.ctx))
+		f.must(kube.Await(f.ctx, 2*patience, func(context.Context) (bool, string) {
+			for pod, expiry := range f.servedCertificates() {
 				if expiry <= before[pod] {
 					return false, fmt.Sprintf("%s still serves the certificate that expires at %.0f", pod, expiry)
 				}
@@ -147,7 +185,7 @@ func testCertificateRenewed(t *testing.T) {
 		}))
 	})
 	for range restarts {
-		s.whileAdmitting(50, s.restartWebhook) // as an upgrade does
+		f.whileAdmitting(50, f.restartWebhook) // as an upgrade does
 	}
 }
 
@@ -156,75 +194,75 @@ func testCertificateRenewed(t *testing.T) {
 const restarts = 2
 
 // restartWebhook replaces all pods of the webhook, and waits until they are gone.
-func (s *scene) restartWebhook() {
-	s.Helper()
+func (f *fixture) restartWebhook() {
+	f.Helper()
 	restart := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"restarted":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
 	deployment := releaseDeployment(kube.WebhookDeployment)
-	s.must(cluster.Patch(s.ctx, deployment, client.RawPatch(types.MergePatchType, restart)))
+	f.must(f.cluster.Patch(f.ctx, deployment, client.RawPatch(types.MergePatchType, restart)))
 	generation := deployment.Generation
-	await(s, deployment, "rolled out", func(d *appsv1.Deployment) bool {
+	await(f, deployment, "rolled out", func(d *appsv1.Deployment) bool {
 		return d.Status.ObservedGeneration >= generation && d.Status.UpdatedReplicas == 2 && d.Status.AvailableReplicas == 2 && d.Status.Replicas == 2
 	})
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		return len(s.components("webhook")) == 2, "old webhook pods are still there"
+	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+		return len(f.components("webhook")) == 2, "old webhook pods are still there"
 	}))
 }
 
 // servedCertificates is when the certificate expires that each webhook serves,
 // from its own metrics.
-func (s *scene) servedCertificates() map[string]float64 {
-	s.Helper()
+func (f *fixture) servedCertificates() map[string]float64 {
+	f.Helper()
 	expiries := map[string]float64{}
-	for _, pod := range s.components("webhook") {
-		text, err := cluster.Metrics(s.ctx, pod.Name)
-		s.must(err)
+	for _, pod := range f.components("webhook") {
+		text, err := f.cluster.Metrics(f.ctx, pod.Name)
+		f.must(err)
 		expiry, found := kube.Metric(text, "essential_containers_certificate_expiration_timestamp_seconds")
 		if !found {
-			s.Fatalf("%s has no metric of its certificate's expiry:\n%s", pod.Name, text)
+			f.Fatalf("%s has no metric of its certificate's expiry:\n%s", pod.Name, text)
 		}
 		expiries[pod.Name] = expiry
 	}
 	return expiries
 }
 
-// testUninstall removes the release: nothing without a namespace remains, pods that
+// uninstalls removes the release: nothing without a namespace remains, pods that
 // run, tracked or not, keep running, and what a Job has counted remains counted.
-func testUninstall(t *testing.T, before map[string]bool) {
-	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "running", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 40"), kube.Sidecar("proxy")))
-	s.create(pod)
-	delayed := kube.Pod(s.namespace, "delayed", annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "1h"))
-	s.create(delayed)
-	kept := kube.Job(s.namespace, "kept", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
+func (f *fixture) uninstalls(c *kube.Cluster, before map[string]bool) {
+	f.Helper()
+	pod := kube.Pod(f.namespace, "running", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 40"), kube.Sidecar("proxy")))
+	f.create(pod)
+	delayed := kube.Pod(f.namespace, "delayed", annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "1h"))
+	f.create(delayed)
+	kept := kube.Job(f.namespace, "kept", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
 	kept.Spec.BackoffLimit = new(int32(0))
-	s.create(kept)
-	s.awaitComplete(kept)
-	await(s, delayed, "due", func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok })
-	s.awaitLine("running", kube.MainStart)
-	s.uninstalled.Store(true)
-	s.uninstall(cluster, before)
-	s.awaitLine("running", kube.MainEnd)
-	s.untouched(pod)
-	s.untouched(delayed)
-	s.counted(kept, 1)
-	s.count("kept-", kube.MainStart, 1)
+	f.create(kept)
+	f.awaitComplete(kept)
+	await(f, delayed, "due", func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok })
+	f.awaitLine("running", kube.MainStart)
+	f.uninstalled.Store(true)
+	f.uninstall(c, before)
+	f.awaitLine("running", kube.MainEnd)
+	f.untouched(pod)
+	f.untouched(delayed)
+	f.counted(kept, 1)
+	f.count("kept-", kube.MainStart, 1)
 	// Labelled pods are created as if there had never been a webhook.
-	after := kube.Pod(s.namespace, "after", stuck(corev1.RestartPolicyNever))
-	s.create(after)
+	after := kube.Pod(f.namespace, "after", stuck(corev1.RestartPolicyNever))
+	f.create(after)
 	if essential.IsTracked(after) {
-		t.Errorf("a pod is tracked although no webhook answered: %v", after.Annotations)
+		f.Errorf("a pod is tracked although no webhook answered: %v", after.Annotations)
 	}
-	s.must(cluster.DeleteNamespace(s.ctx, kube.Release)) // cert-manager's Secrets
+	f.must(f.cluster.DeleteNamespace(f.ctx, kube.Release)) // cert-manager's Secrets
 }
 
 // uninstall removes the release. While that happens no labelled pod is refused,
 // and nothing without a namespace remains that was not there before.
-func (s *scene) uninstall(c *kube.Cluster, before map[string]bool) {
-	s.Helper()
-	s.whileCreating(1, func() { s.must(c.Uninstall(s.ctx)) }, func(*corev1.Pod) error { return nil })
-	for object := range clusterWide(s) {
+func (f *fixture) uninstall(c *kube.Cluster, before map[string]bool) {
+	f.Helper()
+	f.whileCreating(1, func() { f.must(c.Uninstall(f.ctx)) }, func(*corev1.Pod) error { return nil })
+	for object := range clusterWide(f) {
 		if !before[object] {
-			s.Errorf("%s was left behind", object)
+			f.Errorf("%s was left behind", object)
 		}
 	}
 }
@@ -233,6 +271,7 @@ func (s *scene) uninstall(c *kube.Cluster, before map[string]bool) {
 // name, of every kind that the API server knows.
 func clusterWide(t testing.TB) map[string]bool {
 	t.Helper()
+	cluster := clusterOf(t)
 	lists, err := cluster.Clientset.Discovery().ServerPreferredResources()
 	if err != nil {
 		t.Fatal(err)

@@ -9,57 +9,65 @@ import (
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/essential-containers/essential-containers/internal/essential"
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-// testSamples does what the README says of the samples.
+// testSamples does what the README says of the samples: every Job completes, the
+// CronJob creates one each minute, and the Deployment's pods are renewed.
 func testSamples(t *testing.T) {
 	const namespace = "essential-containers-samples"
-	t.Cleanup(func() { deleteNamespaces(t, namespace) })
-	run(t, kubectl, "--kubeconfig", kubeconfig, "apply", "-f", root+"/docs/samples/")
-	var jobs batchv1.JobList
-	err := kube.Await(t.Context(), patience, func(ctx context.Context) (bool, string) {
-		if err := cluster.List(ctx, &jobs, client.InNamespace(namespace)); err != nil {
+	f := newFixture(t, false)
+	t.Cleanup(func() { f.deleteNamespace(namespace) })
+	f.kubectl("apply", "-f", root+"/docs/samples/", "--namespace", namespace)
+	list := func(ctx context.Context, objects client.ObjectList) error {
+		return f.cluster.List(ctx, objects, client.InNamespace(namespace))
+	}
+	renewed := map[string]bool{}
+	f.must(kube.Await(f.ctx, 2*patience, func(ctx context.Context) (bool, string) {
+		var pods corev1.PodList
+		if err := list(ctx, &pods); err != nil {
 			return false, err.Error()
 		}
-		for _, job := range jobs.Items {
-			if !kube.JobComplete(&job) || job.Status.Failed > 0 {
-				return false, fmt.Sprintf("Job %s is not complete: %+v", job.Name, job.Status)
+		for _, pod := range pods.Items {
+			if pod.Labels["app"] == "renewed" && essential.IsTracked(&pod) {
+				renewed[pod.Name] = true
 			}
 		}
-		return len(jobs.Items) >= 3, fmt.Sprintf("%d Jobs", len(jobs.Items))
-	})
-	if err != nil {
-		t.Error(err)
-	}
+		var jobs batchv1.JobList
+		if err := list(ctx, &jobs); err != nil {
+			return false, err.Error()
+		}
+		once, byCronJob := 0, 0
+		for _, job := range jobs.Items {
+			if job.Status.Failed > 0 || !kube.JobComplete(&job) {
+				return false, "Job " + job.Name + " is not complete: " + job.Status.String()
+			}
+			if len(job.OwnerReferences) > 0 {
+				byCronJob++
+			} else {
+				once++
+			}
+		}
+		return once >= 3 && byCronJob > 0 && len(renewed) > 1,
+			fmt.Sprintf("%d Jobs of their own, %d of the CronJob and %d pods of the Deployment are there", once, byCronJob, len(renewed))
+	}))
 }
 
 // testDemo runs the demo, which judges itself.
 func testDemo(t *testing.T) {
-	t.Cleanup(func() { deleteNamespaces(t, "essential-containers-demo", "essential-containers-demo-plain") })
-	output := run(t, "go", "run", root+"/test/demo", "--kubeconfig", kubeconfig, "--image", image, "--helm", helm, "--chart", chart)
-	t.Log(output)
-}
-
-func run(t *testing.T, program string, args ...string) string {
-	t.Helper()
-	output, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
+	f := newFixture(t, false)
+	t.Cleanup(func() {
+		f.deleteNamespace("essential-containers-demo")
+		f.deleteNamespace("essential-containers-demo-plain")
+	})
+	output, err := exec.CommandContext(t.Context(), "go", "run", root+"/test/demo", "--kubeconfig", f.cluster.Kubeconfig,
+		"--image", image, "--helm", helm, "--chart", chart).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", program, args, err, output)
+		t.Fatalf("%v\n%s", err, output)
 	}
-	return string(output)
-}
-
-// deleteNamespaces is for clean-ups.
-func deleteNamespaces(t testing.TB, names ...string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // t's context is done by now
-	defer cancel()
-	for _, name := range names {
-		if err := cluster.DeleteNamespace(ctx, name); err != nil {
-			t.Error(err)
-		}
-	}
+	t.Logf("%s", output)
 }

@@ -23,8 +23,8 @@ var since = map[string]string{
 	"NativeProperty":     "1.35", // environment variables from files, too
 }
 
-// lacks returns whether the API server or a kubelet is too old for the case.
-func lacks(t testing.TB, name string) bool {
+// isTooOld returns whether the API server or a kubelet is too old for the case.
+func isTooOld(t testing.TB, name string) bool {
 	t.Helper()
 	version, ok := since[name]
 	return ok && oldest(t).LessThan(utilversion.MustParseGeneric(version))
@@ -33,6 +33,7 @@ func lacks(t testing.TB, name string) bool {
 // oldest is the version of the API server, or that of a kubelet if it is lower.
 func oldest(t testing.TB) *utilversion.Version {
 	t.Helper()
+	cluster := clusterOf(t)
 	server, err := cluster.Clientset.Discovery().ServerVersion()
 	if err != nil {
 		t.Fatal(err)
@@ -50,18 +51,20 @@ func oldest(t testing.TB) *utilversion.Version {
 	return lowest
 }
 
-// TestEndToEnd installs the chart once and runs every case against it. Cases
-// with a namespace of their own run in parallel; those that disturb the
-// installation come after them, one by one; the uninstallation is last.
+// TestEndToEnd installs the chart once. The cases that fill the node or stop its
+// kubelet come first. All others have namespaces of their own and run in parallel.
 func TestEndToEnd(t *testing.T) {
-	before := clusterWide(t)
-	if err := cluster.Install(t.Context(), chart, image, func(s string) { t.Log(s) }); err != nil {
-		t.Fatal(err)
-	}
+	besideTheOther(t)
+	install(t)
+	t.Run("FullNode", testFullNode)
+	t.Run("PreemptedByKubelet", testPreemptedByKubelet)
+	t.Run("Burst", testBurst)
+	t.Run("KubeletDown", testKubeletDown)
 	parallel := func(group string, cases map[string]func(*testing.T)) {
 		t.Run(group, func(t *testing.T) {
+			t.Parallel()
 			for name, test := range cases {
-				if lacks(t, name) {
+				if isTooOld(t, name) {
 					continue
 				}
 				t.Run(name, func(t *testing.T) {
@@ -124,9 +127,6 @@ func TestEndToEnd(t *testing.T) {
 	parallel("Stops", stops)
 	parallel("StopsNative", native)
 	parallel("NativeMeaning", nativeMeaning)
-	if !lacks(t, "NativeProperty") {
-		t.Run("NativeProperty", testNativeProperty)
-	}
 	parallel("Waits", map[string]func(*testing.T){
 		"SidecarEndsFirst":            testSidecarEndsFirst,
 		"FailureIgnored":              testFailureIgnored,
@@ -152,23 +152,35 @@ func TestEndToEnd(t *testing.T) {
 		"ReaperMayDoNothingElse":      testReaperMayDoNothingElse,
 		"CertificateStateIsExplained": testCertificateStateIsExplained,
 	})
-	t.Run("Samples", testSamples)
-	t.Run("Demo", testDemo)
-	t.Run("FullNode", testFullNode)
-	t.Run("PreemptedByKubelet", testPreemptedByKubelet)
-	t.Run("Burst", testBurst)
+	parallel("Documents", map[string]func(*testing.T){"Samples": testSamples, "Demo": testDemo})
+}
+
+// TestInstallation disturbs an installation: outages, changed values, new
+// certificates, upgrades. The cases run one after the other.
+func TestInstallation(t *testing.T) {
+	besideTheOther(t)
+	before := clusterWide(t)
+	install(t)
 	t.Run("WebhookDown", testWebhookDown)
 	t.Run("StopOutlastsOutages", testStopOutlastsOutages)
-	t.Run("FromOldVersion", testFromOldVersion)
 	t.Run("ReaperDown", testReaperDown)
-	t.Run("NativeWithoutReaper", testNativeWithoutReaper)
 	t.Run("NativeByDefault", testNativeByDefault)
 	t.Run("LeaderKilled", testLeaderKilled)
-	t.Run("RetentionAcrossRestart", testRetentionAcrossRestart)
-	t.Run("KubeletDown", testKubeletDown)
 	t.Run("CertificateRenewed", testCertificateRenewed)
 	t.Run("Adoption", testAdoption)
-	t.Run("Uninstall", func(t *testing.T) { testUninstall(t, before) })
 	t.Run("Helm4", func(t *testing.T) { testHelm(t, helm, before) })
 	t.Run("Helm3", func(t *testing.T) { testHelm(t, helm3, before) })
+}
+
+// besideTheOther runs the test in parallel to the other one if both have a cluster.
+func besideTheOther(t *testing.T) {
+	if len(clusters) > 1 {
+		t.Parallel()
+	}
+}
+
+func install(t *testing.T) {
+	if err := clusterOf(t).Install(t.Context(), chart, image, func(s string) { t.Log(s) }); err != nil {
+		t.Fatal(err)
+	}
 }

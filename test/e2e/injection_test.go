@@ -4,21 +4,15 @@ package e2e
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"k8s.io/client-go/util/cert"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -40,12 +34,12 @@ const injectLabel = "example.com/inject"
 // Another webhook adds the only sidecar, before ours is called or after it, as
 // the first container or the last, or as a native one: it makes no difference.
 func testInjectedSidecars(t *testing.T, mode api.Mode) {
-	s := newSceneIn(t, mode)
+	f := newFixtureIn(t, mode)
 	mesh := kube.Sidecar("mesh")
 	native := kube.Sidecar("mesh")
 	native.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 	// API servers call webhooks in the order of their configurations' names.
-	url, bundle := s.serveInjector(map[string]injection{
+	url, bundle := f.serveInjector(map[string]injection{
 		"/last":   {`"name":"mesh"`, []addition{{"/spec/containers/-", mesh}}},
 		"/first":  {`"name":"mesh"`, []addition{{"/spec/containers/0", mesh}}},
 		"/native": {`"name":"mesh"`, []addition{{"/spec/initContainers", []corev1.Container{native}}}},
@@ -53,22 +47,22 @@ func testInjectedSidecars(t *testing.T, mode api.Mode) {
 	for _, when := range []string{"a-before", "z-after"} {
 		for _, where := range []string{"last", "first", "native"} {
 			name := when + "-" + where
-			s.registerInjector(name, name, url+"/"+where, bundle, admissionregistrationv1.NeverReinvocationPolicy)
+			f.registerInjector(name, name, url+"/"+where, bundle, admissionregistrationv1.NeverReinvocationPolicy)
 			template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"))
 			template.Labels[injectLabel] = name
-			s.create(kube.Job(s.namespace, name, template))
-			s.natives.expect(name, "mesh+ | main")
+			f.create(kube.Job(f.namespace, name, template))
+			f.natives.expect(name, "mesh+ | main")
 		}
 	}
 	for _, when := range []string{"a-before", "z-after"} {
 		for _, where := range []string{"last", "first", "native"} {
-			job := kube.Job(s.namespace, when+"-"+where, corev1.PodTemplateSpec{})
-			s.awaitComplete(job)
-			s.counted(job, 1)
-			s.count(job.Name, kube.MainStart, 1)
-			s.count(job.Name, kube.SidecarStart, 1)
-			s.countStopped(job.Name, 1)
-			pod := s.awaitEventOf(job, "EssentialContainerCompleted")
+			job := kube.Job(f.namespace, when+"-"+where, corev1.PodTemplateSpec{})
+			f.awaitComplete(job)
+			f.counted(job, 1)
+			f.count(job.Name, kube.MainStart, 1)
+			f.count(job.Name, kube.SidecarStart, 1)
+			f.countStopped(job.Name, 1)
+			pod := f.awaitEventOf(job, "EssentialContainerCompleted")
 			if want := where == "native" || mode == api.ModeNative; strings.Contains(pod, "stopping") == want {
 				t.Errorf("%s: the event says %q", job.Name, pod)
 			}
@@ -79,18 +73,18 @@ func testInjectedSidecars(t *testing.T, mode api.Mode) {
 // Another webhook adds the label. If that comes after ours, the API server does not
 // ask ours any more: the pod is refused, and the message says what helps.
 func testLabelsOfOtherWebhooks(t *testing.T) {
-	s := newScene(t, true)
-	url, bundle := s.serveInjector(map[string]injection{
+	f := newFixture(t, true)
+	url, bundle := f.serveInjector(map[string]injection{
 		"/label": {`"` + api.Label + `":`, []addition{{"/metadata/labels/" + api.Label, "main"}}},
 	})
 	for name, want := range map[string]string{"a-before": "", "z-after": "essential-containers] has no effect on this pod"} {
-		s.registerInjector(name+"-label", name, url+"/label", bundle, admissionregistrationv1.IfNeededReinvocationPolicy)
-		pod := kube.Pod(s.namespace, name, kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true"), kube.Sidecar("proxy")))
+		f.registerInjector(name+"-label", name, url+"/label", bundle, admissionregistrationv1.IfNeededReinvocationPolicy)
+		pod := kube.Pod(f.namespace, name, kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true"), kube.Sidecar("proxy")))
 		pod.Labels = map[string]string{injectLabel: name}
 		var err error
-		s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
 			created := pod.DeepCopy()
-			err = cluster.Create(ctx, created, client.DryRunAll)
+			err = f.cluster.Create(ctx, created, client.DryRunAll)
 			return err != nil || created.Labels[api.Label] != "", "the injector is not asked yet"
 		}))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
@@ -117,18 +111,18 @@ func (a addition) MarshalJSON() ([]byte, error) {
 
 // serveInjector answers admission reviews where the API server can reach it: on
 // the loopback of the cluster's own network namespace.
-func (s *scene) serveInjector(injections map[string]injection) (url string, bundle []byte) {
-	s.Helper()
-	certificate, bundle := s.selfSigned()
-	listener, err := cluster.Listen("127.0.0.1:0")
-	s.must(err)
+func (f *fixture) serveInjector(injections map[string]injection) (url string, bundle []byte) {
+	f.Helper()
+	certificate, bundle := f.selfSigned()
+	listener, err := f.cluster.Listen("127.0.0.1:0")
+	f.must(err)
 	mux := http.NewServeMux()
 	for path, injection := range injections {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { injection.answer(w, r) })
 	}
 	server := &http.Server{Handler: mux, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}, ReadHeaderTimeout: patience}
 	go func() { _ = server.ServeTLS(listener, "", "") }()
-	s.Cleanup(func() { _ = server.Close() })
+	f.Cleanup(func() { _ = server.Close() })
 	return "https://" + listener.Addr().String(), bundle
 }
 
@@ -153,16 +147,16 @@ func (i injection) answer(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
-// registerInjector has the API server call url for the pods of the scene that
+// registerInjector has the API server call url for the pods of the fixture that
 // carry the label with this value.
-func (s *scene) registerInjector(name, label, url string, bundle []byte, again admissionregistrationv1.ReinvocationPolicyType) {
-	s.Helper()
+func (f *fixture) registerInjector(name, label, url string, bundle []byte, again admissionregistrationv1.ReinvocationPolicyType) {
+	f.Helper()
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Webhooks: []admissionregistrationv1.MutatingWebhook{{
 			Name:                    "inject.example.com",
 			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: bundle},
-			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: s.namespace}},
+			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: f.namespace}},
 			ObjectSelector:          &metav1.LabelSelector{MatchLabels: map[string]string{injectLabel: label}},
 			ReinvocationPolicy:      &again,
 			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
@@ -173,28 +167,22 @@ func (s *scene) registerInjector(name, label, url string, bundle []byte, again a
 			}},
 		}},
 	}
-	s.create(configuration)
-	s.Cleanup(func() {
-		if err := cluster.Delete(context.Background(), configuration); err != nil {
-			s.Error(err)
+	f.create(configuration)
+	f.Cleanup(func() {
+		if err := f.cluster.Delete(context.Background(), configuration); err != nil {
+			f.Error(err)
 		}
 	})
 }
 
 // selfSigned is a certificate for the loopback, and its own authority.
-func (s *scene) selfSigned() (certificate tls.Certificate, bundle []byte) {
-	s.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	s.must(err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	s.must(err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+func (f *fixture) selfSigned() (certificate tls.Certificate, bundle []byte) {
+	f.Helper()
+	bundle, key, err := cert.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
+	f.must(err)
+	certificate, err = tls.X509KeyPair(bundle, key)
+	f.must(err)
+	return certificate, bundle
 }
 
 // mesh injects what service meshes do: an init container that sets the network
@@ -240,12 +228,12 @@ func meshProxy(name string, port int32) corev1.Container {
 // look at it again when others have changed it. Both proxies become native,
 // whole, and in the order of admission; main finds both at work.
 func testMeshes(t *testing.T) {
-	s := newSceneIn(t, api.ModeNative)
+	f := newFixtureIn(t, api.ModeNative)
 	const label = "meshes"
 	meshes := map[string]injection{"/a-mesh": mesh("a-mesh", "192.0.2.1", 15021), "/z-mesh": mesh("z-mesh", "192.0.2.2", 4191)}
-	url, bundle := s.serveInjector(meshes)
+	url, bundle := f.serveInjector(meshes)
 	for path := range meshes {
-		s.registerInjector(path[1:], label, url+path, bundle, admissionregistrationv1.IfNeededReinvocationPolicy)
+		f.registerInjector(path[1:], label, url+path, bundle, admissionregistrationv1.IfNeededReinvocationPolicy)
 	}
 	main := kube.Main(`set -e; for a in 192.0.2.1 192.0.2.2; do ip addr show lo | grep -qF $a; done
 		for p in 15021 4191; do wget -qO- http://127.0.0.1:$p/ready; done`)
@@ -253,19 +241,19 @@ func testMeshes(t *testing.T) {
 	template.Labels[injectLabel] = label
 	template.Spec.InitContainers = []corev1.Container{setUp("setup", "true")}
 	template.Spec.Volumes = []corev1.Volume{{Name: "own", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
-	job := kube.Job(s.namespace, "meshed", template)
+	job := kube.Job(f.namespace, "meshed", template)
 	job.Spec.BackoffLimit = new(int32(0))
-	s.create(job)
-	s.natives.expect(job.Name, "setup a-mesh-init a-mesh-proxy+ proxy+ z-mesh-init z-mesh-proxy+ | main")
-	pod := s.awaitPod("meshed-", "tracked", essential.IsTracked)
+	f.create(job)
+	f.natives.expect(job.Name, "setup a-mesh-init a-mesh-proxy+ proxy+ z-mesh-init z-mesh-proxy+ | main")
+	pod := f.awaitPod("meshed-", "tracked", essential.IsTracked)
 	for _, want := range []corev1.Container{meshProxy("a-mesh", 15021), meshProxy("z-mesh", 4191), kube.Sidecar("proxy")} {
 		i := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == want.Name })
 		if i < 0 || !equality.Semantic.DeepDerivative(want, pod.Spec.InitContainers[i]) {
 			t.Errorf("%s is not whole in %+v", want.Name, pod.Spec.InitContainers)
 		}
 	}
-	s.awaitComplete(job)
-	s.awaitGone(pod)
-	s.counted(job, 1)
-	s.countStopped("meshed-", 3)
+	f.awaitComplete(job)
+	f.awaitGone(pod)
+	f.counted(job, 1)
+	f.countStopped("meshed-", 3)
 }

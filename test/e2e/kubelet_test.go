@@ -17,40 +17,40 @@ import (
 // Warning says so. When it is back it ends them gracefully, and the Job has run
 // once.
 func testKubeletDown(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	template := annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "10s")
 	template.Spec.TerminationGracePeriodSeconds = new(int64(5))
-	job := kube.Job(s.namespace, "unattended", template)
-	s.create(job)
+	job := kube.Job(f.namespace, "unattended", template)
+	f.create(job)
 	kept := *template.DeepCopy()
 	kept.Annotations[api.RetentionAnnotation] = "Forever" // its logs can be read again: the stream ends with the kubelet
-	keptJob := kube.Job(s.namespace, "kept", kept)
-	s.create(keptJob)
+	keptJob := kube.Job(f.namespace, "kept", kept)
+	f.create(keptJob)
 	due := func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok }
-	keptPod := s.awaitPod("kept-", "due", due)
-	pod := s.awaitPod("unattended-", "due", due)
+	keptPod := f.awaitPod("kept-", "due", due)
+	pod := f.awaitPod("unattended-", "due", due)
 	if essential.IsStopped(pod) || essential.IsStopped(keptPod) {
 		t.Fatal("a pod was stopped before its delay was over")
 	}
-	s.must(cluster.Part("stop", "kubelet"))
-	t.Cleanup(func() { _ = cluster.Part("start", "kubelet") })
-	await(s, pod, "stopped", essential.IsStopped)
-	s.describes("pod", pod.Name, "StopOverdue", "The pod was stopped, but has not ended after its grace period")
-	s.get(pod)
+	f.must(f.cluster.Part("stop", "kubelet"))
+	t.Cleanup(func() { _ = f.cluster.Part("start", "kubelet") })
+	await(f, pod, "stopped", essential.IsStopped)
+	f.describes("pod", pod.Name, "StopOverdue", "The pod was stopped, but has not ended after its grace period")
+	f.get(pod)
 	if pod.DeletionTimestamp != nil || !essential.HasRunningContainers(pod) {
 		t.Errorf("the pod whose containers run is being deleted: %v, %+v", pod.DeletionTimestamp, pod.Status.ContainerStatuses)
 	}
-	s.must(cluster.Part("start", "kubelet"))
-	s.awaitComplete(job)
-	s.awaitGone(pod.DeepCopy())
-	s.counted(job, 1)
-	if n := s.countEvents(pod, "StopOverdue"); n != 1 {
+	f.must(f.cluster.Part("start", "kubelet"))
+	f.awaitComplete(job)
+	f.awaitGone(pod.DeepCopy())
+	f.counted(job, 1)
+	if n := f.countEvents(pod, "StopOverdue"); n != 1 {
 		t.Errorf("%d Warning events, want 1", n)
 	}
-	s.awaitComplete(keptJob)
-	await(s, keptPod, "stopped, with all ended", func(p *corev1.Pod) bool { return essential.IsTerminal(p) && !essential.HasRunningContainers(p) })
-	s.counted(keptJob, 1)
-	logs := run(t, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "logs", keptPod.Name, "-c", "proxy")
+	f.awaitComplete(keptJob)
+	await(f, keptPod, "stopped, with all ended", func(p *corev1.Pod) bool { return essential.IsTerminal(p) && !essential.HasRunningContainers(p) })
+	f.counted(keptJob, 1)
+	logs := f.kubectl("logs", keptPod.Name, "-c", "proxy")
 	for _, text := range []string{kube.PreStop, kube.Terminated} {
 		if n := strings.Count(logs, text); n != 1 {
 			t.Errorf("%q is %d times in the sidecar's log, want 1:\n%s", text, n, logs)

@@ -23,12 +23,12 @@ import (
 // Helm reads the logs of its test pods when they have ended (case F10). Reports:
 // helm/helm 9098, 8018, 31579.
 func testHelmTest(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	dir := t.TempDir()
 	write := func(file string, content []byte) {
 		path := filepath.Join(dir, file)
-		s.must(os.MkdirAll(filepath.Dir(path), 0o755))
-		s.must(os.WriteFile(path, content, 0o600))
+		f.must(os.MkdirAll(filepath.Dir(path), 0o755))
+		f.must(os.WriteFile(path, content, 0o600))
 	}
 	write("Chart.yaml", []byte("apiVersion: v2\nname: tested\nversion: 0.1.0\n"))
 	for name, seconds := range map[string]string{"first": "1", "second": "8"} {
@@ -37,12 +37,12 @@ func testHelmTest(t *testing.T) {
 			"helm.sh/hook", "test"))
 		pod.APIVersion, pod.Kind = "v1", "Pod"
 		manifest, err := json.Marshal(pod)
-		s.must(err)
+		f.must(err)
 		write("templates/"+name+".yaml", manifest)
 	}
 	helm := func(args ...string) string {
-		output, err := cluster.RunHelm(s.ctx, append(args, "--namespace", s.namespace)...)
-		s.must(err)
+		output, err := f.cluster.RunHelm(f.ctx, append(args, "--namespace", f.namespace)...)
+		f.must(err)
 		return output
 	}
 	helm("install", "tested", dir)
@@ -57,52 +57,53 @@ func testHelmTest(t *testing.T) {
 // testHelm installs, upgrades, rolls back and uninstalls the chart with one version
 // of Helm. Pods are admitted all the time.
 func testHelm(t *testing.T, program string, before map[string]bool) {
-	s := newScene(t, true)
-	_, err := cluster.RunHelm(s.ctx, "uninstall", kube.Release, "--namespace", kube.Release, "--ignore-not-found", "--wait")
-	s.must(err)
-	helm := *cluster
+	f := newFixture(t, true)
+	if program != f.cluster.Helm { // another version's release
+		_, err := f.cluster.RunHelm(f.ctx, "uninstall", kube.Release, "--namespace", kube.Release, "--ignore-not-found", "--wait")
+		f.must(err)
+	}
+	helm := *f.cluster
 	helm.Helm = program
 	replicas := func(want int32) {
 		deployment := releaseDeployment(kube.WebhookDeployment)
-		if s.get(deployment); *deployment.Spec.Replicas != want || deployment.Status.AvailableReplicas < want {
+		if f.get(deployment); *deployment.Spec.Replicas != want || deployment.Status.AvailableReplicas < want {
 			t.Errorf("the webhook has %d replicas, %d of them available, want %d", *deployment.Spec.Replicas, deployment.Status.AvailableReplicas, want)
 		}
 	}
-	s.must(helm.Install(s.ctx, chart, image, func(string) {}))
+	f.must(helm.Install(f.ctx, chart, image, func(string) {}))
 	replicas(2)
-	s.whileAdmitting(1, func() { s.must(helm.Install(s.ctx, chart, image, func(string) {}, "webhook.replicas=3")) })
+	f.whileAdmitting(1, func() { f.must(helm.Install(f.ctx, chart, image, func(string) {}, "webhook.replicas=3")) })
 	replicas(3)
-	s.whileAdmitting(1, func() {
-		_, err := helm.RunHelm(s.ctx, "rollback", kube.Release, "1", "--namespace", kube.Release, "--wait")
-		s.must(err)
+	f.whileAdmitting(1, func() {
+		_, err := helm.RunHelm(f.ctx, "rollback", kube.Release, "--namespace", kube.Release, "--wait")
+		f.must(err)
 	})
 	replicas(2)
-	s.canary(s.namespace)
-	s.uninstall(&helm, before)
-	s.must(cluster.DeleteNamespace(s.ctx, kube.Release)) // cert-manager's Secrets
+	f.canary(f.namespace)
+	f.uninstalls(&helm, before)
 }
 
 // Pods that version 0.1 has delayed, stopped, and kept, as they are found after an
 // upgrade: it recorded that in a condition, and stopped a pod by its phase, which
 // the kubelet could take back.
-func testFromOldVersion(t *testing.T) {
-	s := newScene(t, true)
-	s.scaleReaper(0)
-	reaper := as(t, kube.ReaperUser, "system:masters")
+func testFromOldVersion(t *testing.T, o outage) {
+	f := newFixture(t, true)
+	o.begin()
+	reaper := f.as(kube.ReaperUser, "system:masters")
 	jobs := map[string]*batchv1.Job{}
 	old := func(name, conditionStatus, phase string, template corev1.PodTemplateSpec) {
-		job := kube.Job(s.namespace, name, template)
-		s.create(job)
+		job := kube.Job(f.namespace, name, template)
+		f.create(job)
 		jobs[name] = job
-		pod := s.awaitPod(name+"-", "left with its sidecar", func(p *corev1.Pod) bool {
+		pod := f.awaitPod(name+"-", "left with its sidecar", func(p *corev1.Pod) bool {
 			main, proxy := containerStatus(p, "main"), containerStatus(p, "proxy")
 			return main != nil && main.State.Terminated != nil && proxy.State.Running != nil
 		})
 		if conditionStatus == "True" {
 			body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{
 				api.StoppedAnnotation: time.Now().UTC().Format(time.RFC3339Nano)}}})
-			s.must(err)
-			s.must(reaper.Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, body)))
+			f.must(err)
+			f.must(reaper.Patch(f.ctx, pod, client.RawPatch(types.MergePatchType, body)))
 		}
 		status := map[string]any{"conditions": []any{map[string]any{
 			"type": essential.OldStoppedCondition, "status": conditionStatus, "reason": "EssentialContainerCompleted", "message": completed,
@@ -112,24 +113,24 @@ func testFromOldVersion(t *testing.T) {
 			status["phase"] = phase
 		}
 		body, err := json.Marshal(map[string]any{"status": status})
-		s.must(err)
-		s.must(cluster.Status().Patch(s.ctx, pod, client.RawPatch(types.StrategicMergePatchType, body)))
+		f.must(err)
+		f.must(f.cluster.Status().Patch(f.ctx, pod, client.RawPatch(types.StrategicMergePatchType, body)))
 	}
 	old("delayed", "False", "", annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "10s"))
 	old("back", "True", "", stuck(corev1.RestartPolicyNever)) // the kubelet has taken the phase back
 	old("stopped", "True", "Succeeded", stuck(corev1.RestartPolicyNever))
 	old("kept", "True", "Succeeded", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
-	s.scaleReaper(2)
+	o.end()
 	for name, job := range jobs {
-		s.succeeds(job, 1)
-		s.countStopped(name+"-", 1)
-		for _, pod := range s.pods(name + "-") {
+		f.succeeds(job, 1)
+		f.countStopped(name+"-", 1)
+		for _, pod := range f.pods(name + "-") {
 			if name != "kept" {
-				s.awaitGone(&pod)
+				f.awaitGone(&pod)
 			}
 		}
 	}
-	s.awaitPod("kept-", "ended and kept", func(p *corev1.Pod) bool {
+	f.awaitPod("kept-", "ended and kept", func(p *corev1.Pod) bool {
 		return p.Status.Phase == corev1.PodSucceeded && !essential.HasRunningContainers(p)
 	})
 }

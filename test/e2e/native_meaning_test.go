@@ -50,25 +50,25 @@ const (
 var modes = []string{reap, native}
 
 // twin is a pod of the template in a mode, kept for its logs.
-func (s *scene) twin(mode string, template corev1.PodTemplateSpec) *corev1.Pod {
+func (f *fixture) twin(mode string, template corev1.PodTemplateSpec) *corev1.Pod {
 	template = annotated(*template.DeepCopy(), api.ModeAnnotation, mode, api.RetentionAnnotation, "Forever")
-	return kube.Pod(s.namespace, strings.ToLower(mode), template)
+	return kube.Pod(f.namespace, strings.ToLower(mode), template)
 }
 
 // twins creates the pod of the template in both modes.
-func (s *scene) twins(template corev1.PodTemplateSpec) (inReap, inNative *corev1.Pod) {
-	s.Helper()
-	inReap, inNative = s.twin(reap, template), s.twin(native, template)
-	s.create(inReap)
-	s.create(inNative)
+func (f *fixture) twins(template corev1.PodTemplateSpec) (inReap, inNative *corev1.Pod) {
+	f.Helper()
+	inReap, inNative = f.twin(reap, template), f.twin(native, template)
+	f.create(inReap)
+	f.create(inNative)
 	return inReap, inNative
 }
 
 // said waits for a line of a container.
-func (s *scene) said(pod *corev1.Pod, container, text string) (line kube.Line) {
-	s.Helper()
-	s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-		for _, l := range s.logs.Find(pod.Name, text) {
+func (f *fixture) said(pod *corev1.Pod, container, text string) (line kube.Line) {
+	f.Helper()
+	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+		for _, l := range f.logs.Find(pod.Name, text) {
 			if l.Container == container {
 				line = l
 				return true, ""
@@ -80,11 +80,11 @@ func (s *scene) said(pod *corev1.Pod, container, text string) (line kube.Line) {
 }
 
 // inOrder asserts that the lines were said one after the other.
-func (s *scene) inOrder(lines ...kube.Line) {
-	s.Helper()
+func (f *fixture) inOrder(lines ...kube.Line) {
+	f.Helper()
 	for i := 1; i < len(lines); i++ {
 		if a, b := lines[i-1], lines[i]; !a.Time.Before(b.Time) {
-			s.Errorf("%s/%s says %q at %s, not before %s says %q at %s", a.Pod, a.Container, a.Text, a.Time, b.Container, b.Text, b.Time)
+			f.Errorf("%s/%s says %q at %s, not before %s says %q at %s", a.Pod, a.Container, a.Text, a.Time, b.Container, b.Text, b.Time)
 		}
 	}
 }
@@ -118,20 +118,20 @@ func share(template *corev1.PodTemplateSpec) {
 // Sidecars start in order, each when the one before has started by its probe,
 // and main after all of them.
 func testNativeStartOrder(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	slow := kube.Sidecar("slow")
 	slow.Command[2] = strings.Replace(slow.Command[2], "while true", "sleep 2; echo ready; touch /ready; while true", 1)
 	slow.StartupProbe = &corev1.Probe{ProbeHandler: ready("test", "-e", "/ready"), PeriodSeconds: 1, TimeoutSeconds: 5, FailureThreshold: 300}
-	inReap, inNative := s.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow, kube.Sidecar("late")))
-	s.inOrder(s.said(inNative, "slow", kube.SidecarStart), s.said(inNative, "slow", "ready"),
-		s.said(inNative, "late", kube.SidecarStart), s.said(inNative, "main", kube.MainStart))
-	s.inOrder(s.said(inReap, "main", kube.MainStart), s.said(inReap, "slow", kube.SidecarStart), s.said(inReap, "slow", "ready"))
+	inReap, inNative := f.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow, kube.Sidecar("late")))
+	f.inOrder(f.said(inNative, "slow", kube.SidecarStart), f.said(inNative, "slow", "ready"),
+		f.said(inNative, "late", kube.SidecarStart), f.said(inNative, "main", kube.MainStart))
+	f.inOrder(f.said(inReap, "main", kube.MainStart), f.said(inReap, "slow", kube.SidecarStart), f.said(inReap, "slow", "ready"))
 }
 
 // A sidecar that cannot start keeps main from starting, and so does one whose
 // startup probe waits for main. In mode Reap, in contrast, main runs and completes.
 func testNativeSidecarCannotStart(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	absent := kube.Sidecar("proxy")
 	absent.Image, absent.ImagePullPolicy = "example.com/there-is-no-such-image:1", corev1.PullNever
 	crashing := kube.Sidecar("proxy")
@@ -152,47 +152,47 @@ func testNativeSidecarCannotStart(t *testing.T) {
 	} {
 		template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("touch /shared/main; sleep 1"), c.sidecar)
 		share(&template)
-		inReap, inNative := s.twin(reap, template), s.twin(native, template)
+		inReap, inNative := f.twin(reap, template), f.twin(native, template)
 		inReap.Name, inNative.Name = name+"-reap", name+"-native"
-		s.create(inReap)
-		s.create(inNative)
-		await(s, inReap, "through with main", func(p *corev1.Pod) bool {
+		f.create(inReap)
+		f.create(inNative)
+		await(f, inReap, "through with main", func(p *corev1.Pod) bool {
 			main := statusOf(p, "main").State.Terminated
 			return main != nil && main.ExitCode == 0
 		})
-		await(s, inNative, "held up by its sidecar", func(p *corev1.Pod) bool { return c.seen(statusOf(p, "proxy")) })
+		await(f, inNative, "held up by its sidecar", func(p *corev1.Pod) bool { return c.seen(statusOf(p, "proxy")) })
 		if main := statusOf(inNative, "main"); main.State.Waiting == nil || inNative.Status.Phase != corev1.PodPending {
 			t.Errorf("%s: phase %s, main %+v", name, inNative.Status.Phase, main.State)
 		}
-		s.count(inNative.Name, kube.MainStart, 0)
+		f.count(inNative.Name, kube.MainStart, 0)
 	}
 }
 
 // A sidecar that ends by itself is started again, whatever the pod's policy.
 func testNativeHelperThatEnds(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	helper := kube.Main("true")
 	helper.Name = "helper"
-	inReap, inNative := s.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), helper))
-	await(s, inNative, "restarting its helper", func(p *corev1.Pod) bool { return statusOf(p, "helper").RestartCount >= 2 })
-	await(s, inReap, "through with its helper", func(p *corev1.Pod) bool { return statusOf(p, "helper").State.Terminated != nil })
+	inReap, inNative := f.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("main"), helper))
+	await(f, inNative, "restarting its helper", func(p *corev1.Pod) bool { return statusOf(p, "helper").RestartCount >= 2 })
+	await(f, inReap, "through with its helper", func(p *corev1.Pod) bool { return statusOf(p, "helper").State.Terminated != nil })
 	if helper := statusOf(inReap, "helper"); helper.RestartCount != 0 {
 		t.Errorf("in mode Reap the helper was restarted: %+v", helper)
 	}
-	s.canary(s.namespace)
-	s.untouched(inReap)
-	s.untouched(inNative)
+	f.canary(f.namespace)
+	f.untouched(inReap)
+	f.untouched(inNative)
 }
 
 // Under Never a sidecar that fails before main completes has no effect on the phase. In mode
 // Native it is also started again.
 func testNativeSidecarFailsFirst(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	failing := kube.Main("sleep 1; exit 1")
 	failing.Name = "failing"
-	inReap, inNative := s.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 6"), failing))
+	inReap, inNative := f.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 6"), failing))
 	for _, pod := range []*corev1.Pod{inReap, inNative} {
-		await(s, pod, "over", essential.IsTerminal)
+		await(f, pod, "over", essential.IsTerminal)
 		if main := statusOf(pod, "main").State.Terminated; pod.Status.Phase != corev1.PodSucceeded || main == nil || main.ExitCode != 0 {
 			t.Errorf("%s: phase %s; main %+v", pod.Name, pod.Status.Phase, main)
 		}
@@ -202,7 +202,7 @@ func testNativeSidecarFailsFirst(t *testing.T) {
 // What counts is whether the essential container is started again after it has
 // completed, by its own rules or the pod's.
 func testNativeOwnRestartPolicies(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	always, onFailure, never := corev1.ContainerRestartPolicyAlways, corev1.ContainerRestartPolicyOnFailure, corev1.ContainerRestartPolicyNever
 	rule := func(code int32) []corev1.ContainerRestartRule {
 		return []corev1.ContainerRestartRule{{Action: corev1.ContainerRestartRuleActionRestart, ExitCodes: &corev1.ContainerRestartRuleOnExitCodes{
@@ -229,10 +229,10 @@ func testNativeOwnRestartPolicies(t *testing.T) {
 		main.RestartPolicy, main.RestartPolicyRules = c.main, c.mainRule
 		proxy.RestartPolicy, proxy.RestartPolicyRules = c.proxy, c.sideRule
 		template := kube.Template(c.pod, new("main"), main, proxy)
-		if err := cluster.Create(s.ctx, s.twin(reap, template), client.DryRunAll); (err != nil) != c.both {
+		if err := f.cluster.Create(f.ctx, f.twin(reap, template), client.DryRunAll); (err != nil) != c.both {
 			t.Errorf("%s, in mode Reap: got error %v", sentence, err)
 		}
-		err := cluster.Create(s.ctx, s.twin(native, template), client.DryRunAll)
+		err := f.cluster.Create(f.ctx, f.twin(native, template), client.DryRunAll)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got error %v, want %q", sentence, err, c.want)
 		}
@@ -242,19 +242,19 @@ func testNativeOwnRestartPolicies(t *testing.T) {
 // After main the last sidecar gets SIGTERM, and when it has ended the one
 // before it. Their hooks run at once. What main left in a volume is there.
 func testNativeStopOrder(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1; echo result >/shared/result"),
 		onTerm("first", "cat /shared/result"), onTerm("last", "cat /shared/result; sleep 4; echo flushed"))
 	share(&template)
-	inReap, inNative := s.twins(template)
-	s.inOrder(s.said(inNative, "main", kube.MainEnd), s.said(inNative, "last", kube.Terminated),
-		s.said(inNative, "last", "flushed"), s.said(inNative, "first", kube.Terminated))
-	s.inOrder(s.said(inNative, "main", kube.MainEnd), s.said(inNative, "first", kube.PreStop), s.said(inNative, "last", "flushed"))
-	s.inOrder(s.said(inReap, "main", kube.MainEnd), s.said(inReap, "first", kube.PreStop), s.said(inReap, "first", kube.Terminated), s.said(inReap, "last", "flushed"))
+	inReap, inNative := f.twins(template)
+	f.inOrder(f.said(inNative, "main", kube.MainEnd), f.said(inNative, "last", kube.Terminated),
+		f.said(inNative, "last", "flushed"), f.said(inNative, "first", kube.Terminated))
+	f.inOrder(f.said(inNative, "main", kube.MainEnd), f.said(inNative, "first", kube.PreStop), f.said(inNative, "last", "flushed"))
+	f.inOrder(f.said(inReap, "main", kube.MainEnd), f.said(inReap, "first", kube.PreStop), f.said(inReap, "first", kube.Terminated), f.said(inReap, "last", "flushed"))
 	for _, pod := range []*corev1.Pod{inReap, inNative} {
-		s.said(pod, "first", "result")
-		s.said(pod, "last", "result")
-		await(s, pod, "succeeded", func(p *corev1.Pod) bool {
+		f.said(pod, "first", "result")
+		f.said(pod, "last", "result")
+		await(f, pod, "succeeded", func(p *corev1.Pod) bool {
 			return p.Status.Phase == corev1.PodSucceeded && !essential.HasRunningContainers(p)
 		})
 	}
@@ -263,61 +263,61 @@ func testNativeStopOrder(t *testing.T) {
 // The pod's grace period is one for all: a sidecar that ignores SIGTERM leaves
 // those before it too little to flush. The pod has succeeded all the same.
 func testNativeSharedGracePeriod(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	deaf := kube.Sidecar("deaf")
 	deaf.Command[2] = strings.Replace(deaf.Command[2], "; exit 143", "", 1)
 	template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), onTerm("flusher", "sleep 8; echo flushed"), deaf)
 	template.Spec.TerminationGracePeriodSeconds = new(int64(14))
-	inReap, inNative := s.twins(template)
+	inReap, inNative := f.twins(template)
 	for pod, want := range map[*corev1.Pod]int32{inReap: 143, inNative: 137} {
-		await(s, pod, "succeeded, with all ended", func(p *corev1.Pod) bool {
+		await(f, pod, "succeeded, with all ended", func(p *corev1.Pod) bool {
 			return p.Status.Phase == corev1.PodSucceeded && statusOf(p, "flusher").State.Terminated != nil && statusOf(p, "deaf").State.Terminated != nil
 		})
 		if code := statusOf(pod, "flusher").State.Terminated.ExitCode; code != want {
 			t.Errorf("%s: the flusher ended with %d, want %d", pod.Name, code, want)
 		}
 	}
-	s.said(inReap, "flusher", "flushed")
-	s.said(inNative, "flusher", kube.Terminated) // it got SIGTERM, but not the time
-	s.count(inNative.Name, "flushed", 0)
+	f.said(inReap, "flusher", "flushed")
+	f.said(inNative, "flusher", kube.Terminated) // it got SIGTERM, but not the time
+	f.count(inNative.Name, "flushed", 0)
 }
 
 // A running pod is evicted: main ends before its sidecars get SIGTERM. Their
 // hooks do not wait for that.
 func testNativeEvicted(t *testing.T) {
-	s := newScene(t, true)
-	inReap, inNative := s.twins(kube.Template(corev1.RestartPolicyNever, new("main"), onTerm("main", "sleep 4; echo saved"), kube.Sidecar("proxy")))
+	f := newFixture(t, true)
+	inReap, inNative := f.twins(kube.Template(corev1.RestartPolicyNever, new("main"), onTerm("main", "sleep 4; echo saved"), kube.Sidecar("proxy")))
 	for _, pod := range []*corev1.Pod{inReap, inNative} {
-		s.said(pod, "main", kube.SidecarStart)
-		s.said(pod, "proxy", kube.SidecarStart)
-		s.must(cluster.Clientset.PolicyV1().Evictions(s.namespace).Evict(s.ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: pod.Name}}))
-		s.get(pod)
+		f.said(pod, "main", kube.SidecarStart)
+		f.said(pod, "proxy", kube.SidecarStart)
+		f.must(f.cluster.Clientset.PolicyV1().Evictions(f.namespace).Evict(f.ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: pod.Name}}))
+		f.get(pod)
 		if c := essential.Condition(pod, corev1.DisruptionTarget); c == nil || c.Reason != "EvictionByEvictionAPI" || pod.DeletionTimestamp == nil {
 			t.Errorf("%s: condition %+v, deletion %v", pod.Name, c, pod.DeletionTimestamp)
 		}
 	}
-	s.inOrder(s.said(inNative, "main", kube.Terminated), s.said(inNative, "main", "saved"), s.said(inNative, "proxy", kube.Terminated))
-	s.inOrder(s.said(inNative, "proxy", kube.PreStop), s.said(inNative, "main", "saved"))
-	s.inOrder(s.said(inReap, "proxy", kube.Terminated), s.said(inReap, "main", "saved"))
-	s.awaitGone(inReap)
-	s.awaitGone(inNative)
+	f.inOrder(f.said(inNative, "main", kube.Terminated), f.said(inNative, "main", "saved"), f.said(inNative, "proxy", kube.Terminated))
+	f.inOrder(f.said(inNative, "proxy", kube.PreStop), f.said(inNative, "main", "saved"))
+	f.inOrder(f.said(inReap, "proxy", kube.Terminated), f.said(inReap, "main", "saved"))
+	f.awaitGone(inReap)
+	f.awaitGone(inNative)
 }
 
 // Quotas, the QoS class and a LimitRange's defaults see the same sums, also
 // where an init container needs more than all others together.
 func testNativeSums(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	amounts := func(cpu, memory string) corev1.ResourceList {
 		return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory)}
 	}
-	s.create(&corev1.LimitRange{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "defaults"}, Spec: corev1.LimitRangeSpec{
+	f.create(&corev1.LimitRange{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "defaults"}, Spec: corev1.LimitRangeSpec{
 		Limits: []corev1.LimitRangeItem{{Type: corev1.LimitTypeContainer, Default: amounts("300m", "30Mi"), DefaultRequest: amounts("200m", "20Mi")}},
 	}})
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "all"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "all"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
 		corev1.ResourceRequestsCPU: resource.MustParse("100"), corev1.ResourceRequestsMemory: resource.MustParse("100Gi"),
 		corev1.ResourceLimitsCPU: resource.MustParse("100"), corev1.ResourceLimitsMemory: resource.MustParse("100Gi"), corev1.ResourcePods: resource.MustParse("10"),
 	}}}
-	s.create(quota)
+	f.create(quota)
 	main, setup := kube.Main("true"), kube.Main("true")
 	main.Resources.Requests = amounts("1", "100Mi")
 	main.Resources.Limits = amounts("2", "200Mi")
@@ -331,16 +331,16 @@ func testNativeSums(t *testing.T) {
 		template.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/never"}}
 		used := map[string]map[string]string{}
 		for _, mode := range modes {
-			await(s, quota, "counting from nothing", func(q *corev1.ResourceQuota) bool { return len(q.Status.Used) == 5 && q.Status.Used.Pods().IsZero() })
-			pod := s.twin(mode, template)
-			s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) { // the limit range takes a moment to be known
+			await(f, quota, "counting from nothing", func(q *corev1.ResourceQuota) bool { return len(q.Status.Used) == 5 && q.Status.Used.Pods().IsZero() })
+			pod := f.twin(mode, template)
+			f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) { // the limit range takes a moment to be known
 				probe := pod.DeepCopy()
-				err := cluster.Create(ctx, probe, client.DryRunAll)
+				err := f.cluster.Create(ctx, probe, client.DryRunAll)
 				memory := resourcesOf(probe, "two").Requests[corev1.ResourceMemory]
 				return err == nil && memory.Value() == 20<<20, fmt.Sprintf("no default for a sidecar: %v", err)
 			}))
-			s.create(pod)
-			s.get(quota)
+			f.create(pod)
+			f.get(quota)
 			used[mode] = map[string]string{"QoS": string(pod.Status.QOSClass)}
 			for name, amount := range quota.Status.Used {
 				used[mode][string(name)] = amount.String()
@@ -348,8 +348,8 @@ func testNativeSums(t *testing.T) {
 			if got := quota.Status.Used; !got.Name(corev1.ResourceRequestsCPU, "").Equal(*want.Cpu()) || !got.Name(corev1.ResourceRequestsMemory, "").Equal(*want.Memory()) {
 				t.Errorf("%s with a peak of %s: the quota counts %v, want %v", mode, peak, got, want)
 			}
-			s.must(cluster.Delete(s.ctx, pod))
-			s.awaitGone(pod)
+			f.must(f.cluster.Delete(f.ctx, pod))
+			f.awaitGone(pod)
 		}
 		if diff := cmp.Diff(used[reap], used[native]); diff != "" {
 			t.Errorf("with a peak of %s, in mode Reap (-) and Native (+):\n%s", peak, diff)
@@ -369,50 +369,47 @@ func resourcesOf(pod *corev1.Pod, name string) corev1.ResourceRequirements {
 // While its sidecars end, a pod has its phase and its share of the quota, in both
 // modes.
 func testNativeQuotaDuringTheStop(t *testing.T) {
-	s := newScene(t, true)
-	s.create(&corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "one"},
+	f := newFixture(t, true)
+	f.create(&corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "one"},
 		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("1")}}})
-	next := kube.Pod(s.namespace, "next", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true")))
+	next := kube.Pod(f.namespace, "next", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true")))
 	for _, mode := range modes {
-		pod := s.twin(mode, kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), onTerm("proxy", "sleep 12")))
-		s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) { // once the one before has left the quota
-			err := cluster.Create(ctx, pod)
+		pod := f.twin(mode, kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), onTerm("proxy", "sleep 12")))
+		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) { // once the one before has left the quota
+			err := f.cluster.Create(ctx, pod)
 			return err == nil, fmt.Sprint(err)
 		}))
-		s.said(pod, "proxy", kube.Terminated)
-		s.get(pod)
+		f.said(pod, "proxy", kube.Terminated)
+		f.get(pod)
 		if pod.Status.Phase != corev1.PodRunning {
 			t.Errorf("%s: while the sidecar ends, the phase is %s", mode, pod.Status.Phase)
 		}
-		s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
-			err := cluster.Create(ctx, next.DeepCopy(), client.DryRunAll)
+		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+			err := f.cluster.Create(ctx, next.DeepCopy(), client.DryRunAll)
 			return err == nil, fmt.Sprintf("no room for another pod: %v", err)
 		}))
-		s.get(pod)
+		f.get(pod)
 		if essential.HasRunningContainers(pod) {
 			t.Errorf("%s: when there is room for the next pod, the sidecar is %+v", mode, statusOf(pod, "proxy").State)
 		}
-		await(s, pod, "through with its containers", func(p *corev1.Pod) bool { return essential.IsTerminal(p) && !essential.HasRunningContainers(p) })
+		await(f, pod, "through with its containers", func(p *corev1.Pod) bool { return essential.IsTerminal(p) && !essential.HasRunningContainers(p) })
 	}
 }
 
 // The first regular container is kubectl's default: main, if all others moved.
 func testNativeKubectlDefaults(t *testing.T) {
-	s := newScene(t, true)
-	inReap, inNative := s.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("proxy"), kube.Main("sleep 600")))
+	f := newFixture(t, true)
+	inReap, inNative := f.twins(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Sidecar("proxy"), kube.Main("sleep 600")))
 	for pod, want := range map[*corev1.Pod]string{inReap: kube.SidecarStart, inNative: kube.MainStart} {
-		s.said(pod, "main", kube.MainStart)
-		in := func(args ...string) string {
-			return run(t, kubectl, append([]string{"--kubeconfig", kubeconfig, "-n", s.namespace}, args...)...)
-		}
-		if got := in("logs", pod.Name); !strings.Contains(got, want) {
+		f.said(pod, "main", kube.MainStart)
+		if got := f.kubectl("logs", pod.Name); !strings.Contains(got, want) {
 			t.Errorf("kubectl logs %s: %q, want %q", pod.Name, got, want)
 		}
-		if got := in("exec", pod.Name, "--", "cat", "/proc/1/cmdline"); !strings.Contains(got, want) {
+		if got := f.kubectl("exec", pod.Name, "--", "cat", "/proc/1/cmdline"); !strings.Contains(got, want) {
 			t.Errorf("kubectl exec %s: %q, want %q", pod.Name, got, want)
 		}
-		await(s, pod, "ready", podReady)
-		if got := strings.Fields(in("get", "pod", pod.Name, "--no-headers")); len(got) < 3 || got[1] != "2/2" || got[2] != "Running" {
+		await(f, pod, "ready", podReady)
+		if got := strings.Fields(f.kubectl("get", "pod", pod.Name, "--no-headers")); len(got) < 3 || got[1] != "2/2" || got[2] != "Running" {
 			t.Errorf("kubectl get %s: %q", pod.Name, got)
 		}
 	}
@@ -426,23 +423,23 @@ func podReady(pod *corev1.Pod) bool {
 // The scheduler keeps a node port free for native sidecars too. Inside one pod,
 // the API server compares the ports of regular containers alone.
 func testNativeHostPorts(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	for i, mode := range modes {
 		port := corev1.ContainerPort{ContainerPort: 8080, HostPort: 28080 + int32(i)}
 		proxy := kube.Sidecar("proxy")
 		proxy.Ports = []corev1.ContainerPort{port}
 		template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 600"), proxy)
-		first, second := s.twin(mode, template), s.twin(mode, template)
+		first, second := f.twin(mode, template), f.twin(mode, template)
 		second.Name += "-second"
-		s.create(first)
-		await(s, first, "on a node", func(p *corev1.Pod) bool { return p.Spec.NodeName != "" })
-		s.create(second)
-		await(s, second, "refused by the scheduler", func(p *corev1.Pod) bool {
+		f.create(first)
+		await(f, first, "on a node", func(p *corev1.Pod) bool { return p.Spec.NodeName != "" })
+		f.create(second)
+		await(f, second, "refused by the scheduler", func(p *corev1.Pod) bool {
 			c := essential.Condition(p, corev1.PodScheduled)
 			return c != nil && c.Status == corev1.ConditionFalse && strings.Contains(c.Message, "free ports")
 		})
 		template.Spec.Containers[0].Ports = []corev1.ContainerPort{port}
-		err := cluster.Create(s.ctx, s.twin(mode, template), client.DryRunAll)
+		err := f.cluster.Create(f.ctx, f.twin(mode, template), client.DryRunAll)
 		if refused := err != nil && strings.Contains(err.Error(), "Duplicate value"); refused != (mode == reap) || !refused && err != nil && !strings.Contains(err.Error(), "already exists") {
 			t.Errorf("%s: main and sidecar with the same host port: %v", mode, err)
 		}
@@ -452,23 +449,23 @@ func testNativeHostPorts(t *testing.T) {
 // A Service finds the sidecar's port by its name, and the pod is ready when the
 // sidecar is.
 func testNativeServiceOfASidecar(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	proxy := kube.Sidecar("proxy")
 	proxy.Ports = []corev1.ContainerPort{{Name: "mesh", ContainerPort: 15001}}
 	proxy.ReadinessProbe = &corev1.Probe{ProbeHandler: ready("test", "-e", "/ready"), PeriodSeconds: 1, TimeoutSeconds: 5}
 	for _, mode := range modes {
-		pod := s.twin(mode, kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 600"), proxy))
+		pod := f.twin(mode, kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 600"), proxy))
 		pod.Labels["mode"] = mode
-		service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: pod.Name}, Spec: corev1.ServiceSpec{
+		service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: pod.Name}, Spec: corev1.ServiceSpec{
 			Selector: map[string]string{"mode": mode}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromString("mesh")}},
 		}}
-		s.create(service)
-		s.create(pod)
+		f.create(service)
+		f.create(pod)
 		endpoint := func(ready bool) {
 			t.Helper()
-			s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+			f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
 				var slices discoveryv1.EndpointSliceList
-				if err := cluster.List(ctx, &slices, client.InNamespace(s.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: service.Name}); err != nil {
+				if err := f.cluster.List(ctx, &slices, client.InNamespace(f.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: service.Name}); err != nil {
 					return false, err.Error()
 				}
 				for _, slice := range slices.Items {
@@ -479,17 +476,17 @@ func testNativeServiceOfASidecar(t *testing.T) {
 				return false, fmt.Sprintf("%s: no endpoint with the sidecar's port that is ready: %t in %+v", mode, ready, slices.Items)
 			}))
 		}
-		s.said(pod, "main", kube.MainStart)
+		f.said(pod, "main", kube.MainStart)
 		endpoint(false)
-		run(t, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "exec", pod.Name, "-c", "proxy", "--", "touch", "/ready")
+		f.kubectl("exec", pod.Name, "-c", "proxy", "--", "touch", "/ready")
 		endpoint(true)
 	}
 }
 
 // The restricted level judges native sidecars as it does regular containers.
 func testNativeRestrictedPodsOfUsers(t *testing.T) {
-	s := newScene(t, true)
-	s.restrict()
+	f := newFixture(t, true)
+	f.restrict()
 	template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true"), kube.Sidecar("proxy"))
 	for i := range template.Spec.Containers {
 		template.Spec.Containers[i].SecurityContext = &corev1.SecurityContext{
@@ -502,11 +499,11 @@ func testNativeRestrictedPodsOfUsers(t *testing.T) {
 	const refused = `violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "proxy" must set`
 	for _, mode := range modes {
 		// The API server learns of the level a moment later.
-		s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
-			err := cluster.Create(ctx, s.twin(mode, privileged), client.DryRunAll)
+		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+			err := f.cluster.Create(ctx, f.twin(mode, privileged), client.DryRunAll)
 			return err != nil && strings.Contains(err.Error(), refused), fmt.Sprintf("%s: a sidecar that may gain privileges: %v", mode, err)
 		}))
-		if err := cluster.Create(s.ctx, s.twin(mode, template), client.DryRunAll); err != nil {
+		if err := f.cluster.Create(f.ctx, f.twin(mode, template), client.DryRunAll); err != nil {
 			t.Errorf("%s: %v", mode, err)
 		}
 	}

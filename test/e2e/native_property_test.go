@@ -31,14 +31,14 @@ type (
 // sidecars whole and changes nothing else, or is denied by the webhook with the
 // reason. The API server validates the result, and never has to refuse it.
 func testNativeProperty(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	var invalid []string // why, by the API server
 	var never, denied, converted, unchanged int
 	for range 3 { // times the checks of rapid's own flag, 100
 		rapid.Check(t, func(t *rapid.T) {
 			d := draw{t}
-			pod, essentials := d.pod(s.namespace)
-			reap, err := s.admit(pod, api.ModeReap)
+			pod, essentials := d.pod(f.namespace)
+			reap, err := f.admit(pod, api.ModeReap)
 			switch {
 			case err == nil:
 			case strings.Contains(err.Error(), "never completes") || strings.Contains(err.Error(), "looks like a completion"):
@@ -48,7 +48,7 @@ func testNativeProperty(t *testing.T) {
 				invalid = append(invalid, err.Error())
 				return
 			}
-			native, err := s.admit(pod, api.ModeNative)
+			native, err := f.admit(pod, api.ModeNative)
 			if want := misfit(pod, essentials); (err != nil) != want {
 				t.Fatalf("mode Native is refused: %t, want %t: %v\n%s", err != nil, want, err, indented(pod))
 			}
@@ -62,7 +62,7 @@ func testNativeProperty(t *testing.T) {
 			if diff := cmp.Diff(moved(t, reap, essentials), native); diff != "" {
 				t.Fatalf("the pod that should be admitted (-) and the one that is (+):\n%s\nof\n%s", diff, indented(pod))
 			}
-			again, err := s.admit(native, api.ModeNative)
+			again, err := f.admit(native, api.ModeNative)
 			if err != nil {
 				t.Fatalf("refused when it comes again: %v\n%s", err, indented(native))
 			}
@@ -84,11 +84,11 @@ func testNativeProperty(t *testing.T) {
 
 // admit returns what would be created of the pod in a mode, without what is new
 // at each creation and without the mode itself.
-func (s *scene) admit(pod object, mode api.Mode) (object, error) {
+func (f *fixture) admit(pod object, mode api.Mode) (object, error) {
 	sent := (&unstructured.Unstructured{Object: pod}).DeepCopy()
 	sent.SetAnnotations(withMode(sent.GetAnnotations(), mode))
 	unstructured.RemoveNestedField(sent.Object, "status")
-	if err := cluster.Create(s.ctx, sent, client.DryRunAll); err != nil {
+	if err := f.cluster.Create(f.ctx, sent, client.DryRunAll); err != nil {
 		return nil, err
 	}
 	annotations := sent.GetAnnotations()

@@ -41,12 +41,12 @@ func container(name, script string) corev1.Container {
 
 // succeeds asserts that a Job is complete, that it counts no failure, and how
 // often its main ran.
-func (s *scene) succeeds(job *batchv1.Job, runs int) {
-	s.Helper()
-	s.awaitComplete(job)
-	s.counted(job, 1)
-	s.count(job.Name, kube.MainStart, runs)
-	s.count(job.Name, kube.MainEnd, 1)
+func (f *fixture) succeeds(job *batchv1.Job, runs int) {
+	f.Helper()
+	f.awaitComplete(job)
+	f.counted(job, 1)
+	f.count(job.Name, kube.MainStart, runs)
+	f.count(job.Name, kube.MainEnd, 1)
 }
 
 // hangsOnce is a main that hangs in its first life and leaves with 0 when it is
@@ -55,26 +55,26 @@ const hangsOnce = "if mkdir /state/tried; then trap 'exit 0' TERM; while true; d
 
 // restarted asserts that the kubelet's restart of a main that exits with 0 is no
 // completion: the pod keeps running until the second life has completed.
-func restarted(t *testing.T, mode api.Mode, prepare func(*corev1.Container), restart func(*scene, *corev1.Pod)) {
-	s := newSceneIn(t, mode)
+func restarted(t *testing.T, mode api.Mode, prepare func(*corev1.Container), restart func(*fixture, *corev1.Pod)) {
+	f := newFixtureIn(t, mode)
 	main := kube.Main(hangsOnce)
 	prepare(&main)
-	job := kube.Job(s.namespace, "restarted", sharing(kube.Template(corev1.RestartPolicyOnFailure, new("main"), main, kube.Sidecar("proxy"))))
-	s.create(job)
-	s.awaitLine("restarted-", kube.MainStart)
-	restart(s, s.awaitPod("restarted-", "running", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning }))
-	again := s.awaitPod("restarted-", "in the second life of its main", func(p *corev1.Pod) bool {
+	job := kube.Job(f.namespace, "restarted", sharing(kube.Template(corev1.RestartPolicyOnFailure, new("main"), main, kube.Sidecar("proxy"))))
+	f.create(job)
+	f.awaitLine("restarted-", kube.MainStart)
+	restart(f, f.awaitPod("restarted-", "running", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning }))
+	again := f.awaitPod("restarted-", "in the second life of its main", func(p *corev1.Pod) bool {
 		main := containerStatus(p, "main")
 		return main != nil && main.RestartCount == 1 && main.State.Running != nil
 	})
 	if last := containerStatus(again, "main").LastTerminationState.Terminated; last == nil || last.ExitCode != 0 {
 		t.Errorf("the first life's end is %+v, want exit code 0", last)
 	}
-	s.canary(s.namespace)
-	s.untouched(again)
-	run(t, kubectl, "--kubeconfig", kubeconfig, "-n", s.namespace, "exec", again.Name, "-c", "proxy", "--", "touch", "/state/go")
-	s.succeeds(job, 2)
-	s.countStopped("restarted-", 1)
+	f.canary(f.namespace)
+	f.untouched(again)
+	f.kubectl("exec", again.Name, "-c", "proxy", "--", "touch", "/state/go")
+	f.succeeds(job, 2)
+	f.countStopped("restarted-", 1)
 }
 
 func testKilledByProbe(t *testing.T, mode api.Mode) {
@@ -83,24 +83,24 @@ func testKilledByProbe(t *testing.T, mode api.Mode) {
 			ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"sh", "-c", "[ ! -e /state/tried ] || [ -e /state/probed ] || { touch /state/probed; exit 1; }"}}},
 			PeriodSeconds: 10, FailureThreshold: 1, TimeoutSeconds: 10,
 		}
-	}, func(*scene, *corev1.Pod) {})
+	}, func(*fixture, *corev1.Pod) {})
 }
 
 func testResized(t *testing.T, mode api.Mode) {
 	restarted(t, mode, func(main *corev1.Container) {
 		main.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}
 		main.ResizePolicy = []corev1.ContainerResizePolicy{{ResourceName: corev1.ResourceCPU, RestartPolicy: corev1.RestartContainer}}
-	}, func(s *scene, pod *corev1.Pod) {
-		s.must(cluster.SubResource("resize").Patch(s.ctx, pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType,
+	}, func(f *fixture, pod *corev1.Pod) {
+		f.must(f.cluster.SubResource("resize").Patch(f.ctx, pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType,
 			[]byte(`{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"20m"}}}]}}`))))
 	})
 }
 
 func testImageChanged(t *testing.T, mode api.Mode) {
-	restarted(t, mode, func(*corev1.Container) {}, func(s *scene, pod *corev1.Pod) {
+	restarted(t, mode, func(*corev1.Container) {}, func(f *fixture, pod *corev1.Pod) {
 		// The same image by another name is a change to the kubelet.
 		body := fmt.Appendf(nil, `{"spec":{"containers":[{"name":"main","image":%q}]}}`, strings.TrimPrefix(kube.Image, "docker.io/library/"))
-		s.must(cluster.Patch(s.ctx, pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, body)))
+		f.must(f.cluster.Patch(f.ctx, pod.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, body)))
 	})
 }
 
@@ -108,7 +108,7 @@ func testImageChanged(t *testing.T, mode api.Mode) {
 // before it, does not fail the pod. Reports: GoogleCloudPlatform/cloud-sql-proxy
 // 262, aws/amazon-cloudwatch-agent 770, openkruise/kruise 1285.
 func testSidecarFails(t *testing.T, mode api.Mode) {
-	s := newSceneIn(t, mode)
+	f := newFixtureIn(t, mode)
 	untilClosed := func(name, then string) corev1.Container {
 		return container(name, "while [ ! -e /state/closed ]; do sleep 0.1; done; "+then)
 	}
@@ -128,27 +128,27 @@ func testSidecarFails(t *testing.T, mode api.Mode) {
 		if name == "delayed" {
 			template = annotated(template, api.StopDelayAnnotation, "30s")
 		}
-		s.create(kube.Job(s.namespace, name, template))
+		f.create(kube.Job(f.namespace, name, template))
 	}
 	for name := range jobs {
-		s.succeeds(kube.Job(s.namespace, name, corev1.PodTemplateSpec{}), 1)
+		f.succeeds(kube.Job(f.namespace, name, corev1.PodTemplateSpec{}), 1)
 	}
 }
 
 // The default: a failure that the kubelet does not restart ends the pod, and the
 // Job tries again.
 func testFailsUnderNever(t *testing.T, mode api.Mode) {
-	s := newSceneIn(t, mode)
-	job := kube.Job(s.namespace, "never", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
+	f := newFixtureIn(t, mode)
+	job := kube.Job(f.namespace, "never", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
 	job.Spec.BackoffLimit = new(int32(1))
-	s.create(job)
-	await(s, job, "failed", func(j *batchv1.Job) bool { return j.Status.Failed == 2 })
-	s.awaitEventOf(job, "BackoffLimitExceeded")
-	s.count("never-", kube.MainStart, 2)
-	for _, pod := range s.pods("never-") {
-		s.countEnded(pod.Name)
+	f.create(job)
+	await(f, job, "failed", func(j *batchv1.Job) bool { return j.Status.Failed == 2 })
+	f.awaitEventOf(job, "BackoffLimitExceeded")
+	f.count("never-", kube.MainStart, 2)
+	for _, pod := range f.pods("never-") {
+		f.countEnded(pod.Name)
 		if mode == api.ModeReap {
-			s.describes("pod", pod.Name, api.FailedReason, `Essential container "main" failed with exit code 3`)
+			f.describes("pod", pod.Name, api.FailedReason, `Essential container "main" failed with exit code 3`)
 		}
 	}
 }
@@ -156,7 +156,7 @@ func testFailsUnderNever(t *testing.T, mode api.Mode) {
 // A port of the node belongs to a pod until its last container has ended (case
 // F03). Reports: kubernetes/kubernetes 76772, 106884, 104560.
 func testHostPort(t *testing.T, mode api.Mode) {
-	s := newSceneIn(t, mode)
+	f := newFixtureIn(t, mode)
 	const flushed = "sidecar: flushed"
 	slow := kube.Sidecar("metrics")
 	slow.Command[2] = strings.Replace(slow.Command[2], "exit 143", "sleep 5; echo '"+flushed+"'; exit 0", 1)
@@ -165,12 +165,12 @@ func testHostPort(t *testing.T, mode api.Mode) {
 		port++
 	}
 	slow.Ports = []corev1.ContainerPort{{ContainerPort: port, HostPort: port}}
-	job := kube.Job(s.namespace, "port", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow))
+	job := kube.Job(f.namespace, "port", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slow))
 	job.Spec.Completions, job.Spec.Parallelism, job.Spec.BackoffLimit = new(int32(2)), new(int32(1)), new(int32(0))
-	s.create(job)
-	s.awaitComplete(job)
-	s.counted(job, 2)
-	starts, flushes := s.logs.Find("port-", kube.MainStart), s.logs.Find("port-", flushed)
+	f.create(job)
+	f.awaitComplete(job)
+	f.counted(job, 2)
+	starts, flushes := f.logs.Find("port-", kube.MainStart), f.logs.Find("port-", flushed)
 	if len(starts) != 2 || len(flushes) != 2 || starts[1].Time.Before(flushes[0].Time) {
 		t.Errorf("mains started %v, sidecars flushed %v", starts, flushes)
 	}
@@ -179,36 +179,36 @@ func testHostPort(t *testing.T, mode api.Mode) {
 // On a full node the next pod waits until the last container of a stopped pod has
 // ended. Otherwise the kubelet rejects it, and another Job fails.
 func testFullNode(t *testing.T) {
-	s := newScene(t, true)
-	free := s.freeCPU()
+	f := newFixture(t, true)
+	free := f.freeCPU()
 	request := func(template corev1.PodTemplateSpec, milli int64) corev1.PodTemplateSpec {
 		template.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(milli, resource.DecimalSI)}
 		return template
 	}
 	slow := kube.Sidecar("proxy")
 	slow.Lifecycle.PreStop.Exec.Command[2] += "; sleep 12"
-	a := kube.Job(s.namespace, "a", request(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), slow), free*2/3))
-	b := kube.Job(s.namespace, "b", request(kube.Template(corev1.RestartPolicyNever, nil, kube.Main("sleep 1")), free*2/3))
+	a := kube.Job(f.namespace, "a", request(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), slow), free*2/3))
+	b := kube.Job(f.namespace, "b", request(kube.Template(corev1.RestartPolicyNever, nil, kube.Main("sleep 1")), free*2/3))
 	b.Spec.BackoffLimit = new(int32(0))
-	s.create(a)
-	s.awaitLine("a-", kube.MainStart)
-	s.create(b)
-	s.awaitLine("a-", kube.PreStop)
-	if pods := s.pods("b-"); len(pods) != 1 || pods[0].Status.Phase != corev1.PodPending || pods[0].Spec.NodeName != "" {
+	f.create(a)
+	f.awaitLine("a-", kube.MainStart)
+	f.create(b)
+	f.awaitLine("a-", kube.PreStop)
+	if pods := f.pods("b-"); len(pods) != 1 || pods[0].Status.Phase != corev1.PodPending || pods[0].Spec.NodeName != "" {
 		t.Errorf("while the node is full, the pods of the other Job are %v", pods)
 	}
-	s.succeeds(a, 1)
-	s.succeeds(b, 1)
+	f.succeeds(a, 1)
+	f.succeeds(b, 1)
 }
 
 // freeCPU returns the CPU of the only node that no pod requests, in thousandths.
-func (s *scene) freeCPU() (milli int64) {
-	s.Helper()
+func (f *fixture) freeCPU() (milli int64) {
+	f.Helper()
 	var nodes corev1.NodeList
-	s.must(cluster.List(s.ctx, &nodes))
+	f.must(f.cluster.List(f.ctx, &nodes))
 	milli = nodes.Items[0].Status.Allocatable.Cpu().MilliValue()
 	var pods corev1.PodList
-	s.must(cluster.List(s.ctx, &pods))
+	f.must(f.cluster.List(f.ctx, &pods))
 	for _, pod := range pods.Items {
 		if !essential.IsTerminal(&pod) {
 			for _, c := range pod.Spec.Containers {
@@ -239,20 +239,20 @@ func slowly(sidecar corev1.Container, seconds int) corev1.Container {
 // pod. That main then exits with 0 is no completion, although the reaper sees
 // nothing but the exit code at that moment.
 func testPreemptedByKubelet(t *testing.T) {
-	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "victim", kube.Template(corev1.RestartPolicyNever, new("main"), exitsWell(), slowly(kube.Sidecar("proxy"), 5)))
-	free := s.freeCPU()
+	f := newFixture(t, true)
+	pod := kube.Pod(f.namespace, "victim", kube.Template(corev1.RestartPolicyNever, new("main"), exitsWell(), slowly(kube.Sidecar("proxy"), 5)))
+	free := f.freeCPU()
 	requests := func(milli int64) corev1.ResourceRequirements {
 		return corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(milli, resource.DecimalSI)}}
 	}
 	pod.Spec.Containers[0].Resources = requests(free - 50)
-	s.create(pod)
-	await(s, pod, "running", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
-	critical := kube.Pod(s.namespace, "critical", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true")))
+	f.create(pod)
+	await(f, pod, "running", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
+	critical := kube.Pod(f.namespace, "critical", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true")))
 	critical.Spec.Containers[0].Resources = requests(free - 100)
 	critical.Spec.PriorityClassName, critical.Spec.NodeName = "system-node-critical", pod.Spec.NodeName // past the scheduler
-	s.create(critical)
-	await(s, pod, "ended", essential.IsTerminal)
+	f.create(critical)
+	await(f, pod, "ended", essential.IsTerminal)
 	disruption := essential.Condition(pod, corev1.DisruptionTarget)
 	if pod.Status.Phase != corev1.PodFailed || disruption == nil || disruption.Reason != corev1.PodReasonTerminationByKubelet {
 		t.Errorf("the pod ended as %s, reason %s, %+v", pod.Status.Phase, pod.Status.Reason, disruption)
@@ -271,21 +271,21 @@ func testPreemptedByKubelet(t *testing.T) {
 // What main exits with when the pod is deleted is no completion: by the eviction
 // API, and by a plain deletion.
 func testEvictedMainExitsWell(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	for name, end := range map[string]func(*corev1.Pod) error{
-		"deleted": func(p *corev1.Pod) error { return cluster.Delete(s.ctx, p.DeepCopy()) },
+		"deleted": func(p *corev1.Pod) error { return f.cluster.Delete(f.ctx, p.DeepCopy()) },
 		"evicted": func(p *corev1.Pod) error {
-			return cluster.SubResource("eviction").Create(s.ctx, p.DeepCopy(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}})
+			return f.cluster.SubResource("eviction").Create(f.ctx, p.DeepCopy(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}})
 		},
 	} {
-		job := kube.Job(s.namespace, name, kube.Template(corev1.RestartPolicyNever, new("main"), exitsWell(), slowly(kube.Sidecar("proxy"), 5)))
+		job := kube.Job(f.namespace, name, kube.Template(corev1.RestartPolicyNever, new("main"), exitsWell(), slowly(kube.Sidecar("proxy"), 5)))
 		job.Spec.PodReplacementPolicy = new(batchv1.Failed)
-		s.create(job)
-		pod := s.awaitPod(name+"-", "running", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
-		s.awaitLine(pod.Name, kube.SidecarStart)
-		s.must(end(pod))
-		s.awaitPod(name+"-", "running in its place", func(p *corev1.Pod) bool { return p.UID != pod.UID && p.Status.Phase == corev1.PodRunning })
-		await(s, job, "counting the first pod", func(j *batchv1.Job) bool { return j.Status.Failed == 1 })
+		f.create(job)
+		pod := f.awaitPod(name+"-", "running", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
+		f.awaitLine(pod.Name, kube.SidecarStart)
+		f.must(end(pod))
+		f.awaitPod(name+"-", "running in its place", func(p *corev1.Pod) bool { return p.UID != pod.UID && p.Status.Phase == corev1.PodRunning })
+		await(f, job, "counting the first pod", func(j *batchv1.Job) bool { return j.Status.Failed == 1 })
 		if job.Status.Succeeded != 0 {
 			t.Errorf("%s: the Job counts %d successes", name, job.Status.Succeeded)
 		}
@@ -296,28 +296,28 @@ func testEvictedMainExitsWell(t *testing.T) {
 // own deadline (cases F04, F05). Reports: kubernetes/kubernetes 115844, 96363,
 // jaegertracing/helm-charts 267.
 func testEndedWithinStopDelay(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	delayed := func(name string) *batchv1.Job {
-		job := kube.Job(s.namespace, name, annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "60s"))
+		job := kube.Job(f.namespace, name, annotated(stuck(corev1.RestartPolicyNever), api.StopDelayAnnotation, "60s"))
 		job.Spec.BackoffLimit = new(int32(2))
 		return job
 	}
 	deleted, deadline := delayed("deleted"), delayed("deadline")
 	deleted.Spec.PodReplacementPolicy = new(batchv1.Failed)
 	deadline.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(15))
-	across := kube.Job(s.namespace, "across", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 3"),
+	across := kube.Job(f.namespace, "across", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 3"),
 		slowly(kube.Sidecar("shipper"), 20)), api.RetentionAnnotation, "Forever"))
 	across.Spec.Template.Spec.ActiveDeadlineSeconds = new(int64(18)) // its flush ends some 25 s after the start
 	for _, job := range []*batchv1.Job{deleted, deadline, across} {
-		s.create(job)
+		f.create(job)
 	}
-	pod := s.awaitPod("deleted-", "due", func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok })
-	s.awaitEventOf(pod, "StopDelayed")
-	s.must(cluster.Delete(s.ctx, pod))
+	pod := f.awaitPod("deleted-", "due", func(p *corev1.Pod) bool { _, ok := essential.DueOf(p); return ok })
+	f.awaitEventOf(pod, "StopDelayed")
+	f.must(f.cluster.Delete(f.ctx, pod))
 	for _, job := range []*batchv1.Job{deleted, deadline, across} {
-		s.succeeds(job, 1)
+		f.succeeds(job, 1)
 	}
-	if kept := s.awaitPod("across-", "ended", essential.IsTerminal); kept.Status.Phase != corev1.PodSucceeded || kept.Status.Reason != "" {
+	if kept := f.awaitPod("across-", "ended", essential.IsTerminal); kept.Status.Phase != corev1.PodSucceeded || kept.Status.Reason != "" {
 		t.Errorf("the pod that flushed across its deadline is %s, %s", kept.Status.Phase, kept.Status.Reason)
 	}
 }
@@ -325,35 +325,35 @@ func testEndedWithinStopDelay(t *testing.T) {
 // Sidecars with hooks and mains that wait for each other (case F07). Reports:
 // linkerd/linkerd2 7659, kubernetes/kubernetes 81450, 116032.
 func testPostStartHooks(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	hook := func(script string) corev1.Container {
 		c := kube.Sidecar("proxy")
 		c.Lifecycle.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"sh", "-c", script}}}
 		return c
 	}
-	slow := kube.Job(s.namespace, "slow", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), hook("sleep 15")))
-	waits := kube.Job(s.namespace, "waits", sharing(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("touch /state/up; sleep 5"),
+	slow := kube.Job(f.namespace, "slow", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), hook("sleep 15")))
+	waits := kube.Job(f.namespace, "waits", sharing(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("touch /state/up; sleep 5"),
 		hook("for i in $(seq 600); do [ -e /state/up ] && exit 0; sleep 0.1; done; exit 1"))))
 	native := waits.DeepCopy()
-	s.create(slow)
-	s.create(waits)
+	f.create(slow)
+	f.create(waits)
 	native.Spec.Template.Annotations = map[string]string{api.ModeAnnotation: "Native"}
-	s.warns(`the postStart hook of container "proxy" has to succeed before "main" starts`, native)
-	s.succeeds(slow, 1)
-	s.succeeds(waits, 1)
+	f.warns(`the postStart hook of container "proxy" has to succeed before "main" starts`, native)
+	f.succeeds(slow, 1)
+	f.succeeds(waits, 1)
 }
 
 // warns asserts that the user who applies the object is warned.
-func (s *scene) warns(want string, object client.Object) {
-	s.Helper()
-	heard, c := s.listen()
+func (f *fixture) warns(want string, object client.Object) {
+	f.Helper()
+	heard, c := f.listen()
 	object = object.DeepCopyObject().(client.Object)
 	object.SetResourceVersion("")
 	object.SetUID("")
 	object.SetName("warned")
-	s.must(c.Create(s.ctx, object, client.DryRunAll))
+	f.must(c.Create(f.ctx, object, client.DryRunAll))
 	if got := heard.String(); !strings.Contains(got, want) || want == "" && got != "" {
-		s.Errorf("got the warnings %q, want %q", got, want)
+		f.Errorf("got the warnings %q, want %q", got, want)
 	}
 }
 
@@ -361,9 +361,9 @@ func (s *scene) warns(want string, object client.Object) {
 // F16). Reports: kubernetes/enhancements 753, cyberark/sidecar-injector 23,
 // pegasystems/pega-helm-charts 205.
 func testWarnsAtApply(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	job := func(edit func(*batchv1.Job)) *batchv1.Job {
-		j := kube.Job(s.namespace, "job", stuck(corev1.RestartPolicyNever))
+		j := kube.Job(f.namespace, "job", stuck(corev1.RestartPolicyNever))
 		j.Spec.PodReplacementPolicy = new(batchv1.Failed)
 		edit(j)
 		return j
@@ -394,21 +394,21 @@ func testWarnsAtApply(t *testing.T) {
 			j.Spec.Template = annotated(j.Spec.Template, api.CompletionAnnotation, "All")
 		},
 	} {
-		s.warns(want, job(edit))
+		f.warns(want, job(edit))
 	}
 }
 
 // Under restartPolicy Always a probe's kill looks like a completion.
 func testRefusesProbesUnderAlways(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	template := stuck(corev1.RestartPolicyAlways)
 	template.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(80)}}}
 	const want = `Invalid value: "main": under restartPolicy Always a restart because of its livenessProbe looks like a completion: remove the livenessProbe, or choose restartPolicy OnFailure or Never`
-	if err := cluster.Create(s.ctx, kube.Pod(s.namespace, "probed", template), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "metadata.labels[essential-containers]: "+want) {
+	if err := f.cluster.Create(f.ctx, kube.Pod(f.namespace, "probed", template), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "metadata.labels[essential-containers]: "+want) {
 		t.Errorf("a pod: got error %v", err)
 	}
-	deployment := workloads(s.namespace, template)["Deployment spec.template."]
-	if err := cluster.Create(s.ctx, deployment, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "spec.template.metadata.labels[essential-containers]: "+want) {
+	deployment := workloads(f.namespace, template)["Deployment spec.template."]
+	if err := f.cluster.Create(f.ctx, deployment, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "spec.template.metadata.labels[essential-containers]: "+want) {
 		t.Errorf("a Deployment: got error %v", err)
 	}
 }
@@ -416,23 +416,23 @@ func testRefusesProbesUnderAlways(t *testing.T) {
 // A main with nothing to do does not make a new pod every few seconds (case F14).
 // Reports: kubernetes/kubernetes 53125, 58619, 57291.
 func testSpinningDeployment(t *testing.T) {
-	s := newScene(t, true)
-	s.create(workloads(s.namespace, kube.Template(corev1.RestartPolicyAlways, new("main"), kube.Main("true"), kube.Sidecar("proxy")))["Deployment spec.template."])
+	f := newFixture(t, true)
+	f.create(workloads(f.namespace, kube.Template(corev1.RestartPolicyAlways, new("main"), kube.Main("true"), kube.Sidecar("proxy")))["Deployment spec.template."])
 	const backOff = "in %s, because its owner's pods complete too often (back-off)"
-	first := s.awaitPod("workload-", "tracked", essential.IsTracked)
-	s.awaitGone(first.DeepCopy())
+	first := f.awaitPod("workload-", "tracked", essential.IsTracked)
+	f.awaitGone(first.DeepCopy())
 	var due []time.Time
 	for _, delay := range []string{"10s", "20s"} {
-		pod := s.awaitPod("workload-", "due", func(p *corev1.Pod) bool {
+		pod := f.awaitPod("workload-", "due", func(p *corev1.Pod) bool {
 			r, ok := essential.DueOf(p)
 			return ok && !essential.IsStopped(p) && (len(due) == 0 || r.At.After(due[len(due)-1]))
 		})
 		r, _ := essential.DueOf(pod)
 		due = append(due, r.At)
-		if note, want := s.awaitEventOf(pod, "StopDelayed"), fmt.Sprintf(backOff, delay); !strings.Contains(note, want) {
+		if note, want := f.awaitEventOf(pod, "StopDelayed"), fmt.Sprintf(backOff, delay); !strings.Contains(note, want) {
 			t.Errorf("the event says %q, want %q", note, want)
 		}
-		s.awaitGone(pod.DeepCopy())
+		f.awaitGone(pod.DeepCopy())
 	}
 	if pause := due[1].Sub(due[0]); pause < 10*time.Second {
 		t.Errorf("the next pod completed %s after the one before", pause)
@@ -442,27 +442,27 @@ func testSpinningDeployment(t *testing.T) {
 // A pod that is kept keeps its phase, although its kubelet repeats its own every
 // ten seconds, and nothing is written.
 func testKeptPods(t *testing.T) {
-	s := newScene(t, true)
-	succeeded := kube.Pod(s.namespace, "succeeded", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
-	failed := kube.Pod(s.namespace, "failed", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
+	f := newFixture(t, true)
+	succeeded := kube.Pod(f.namespace, "succeeded", annotated(stuck(corev1.RestartPolicyNever), api.RetentionAnnotation, "Forever"))
+	failed := kube.Pod(f.namespace, "failed", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
 	for _, pod := range []*corev1.Pod{succeeded, failed} {
-		s.create(pod)
-		await(s, pod, "ended", essential.IsTerminal)
+		f.create(pod)
+		await(f, pod, "ended", essential.IsTerminal)
 	}
 	repeats := func(atLeast float64) {
-		before := s.kubeletRepeats()
-		s.must(kube.Await(s.ctx, patience, func(context.Context) (bool, string) {
-			repeats := s.kubeletRepeats() - before
+		before := f.kubeletRepeats()
+		f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+			repeats := f.kubeletRepeats() - before
 			return repeats >= atLeast, fmt.Sprintf("the kubelet has repeated its phase %v times", repeats)
 		}))
 	}
 	repeats(4) // now the kubelet has written all that it has to say of them
-	s.get(succeeded)
-	s.get(failed)
+	f.get(succeeded)
+	f.get(failed)
 	repeats(4)
 	for _, pod := range []*corev1.Pod{succeeded, failed} {
 		now := pod.DeepCopy()
-		s.get(now)
+		f.get(now)
 		if now.ResourceVersion != pod.ResourceVersion {
 			t.Errorf("pod %s was written: %+v, before %+v", pod.Name, now.Status, pod.Status)
 		}
@@ -473,11 +473,11 @@ func testKeptPods(t *testing.T) {
 }
 
 // kubeletRepeats is how often the webhook had to answer a repeated status.
-func (s *scene) kubeletRepeats() (sum float64) {
-	s.Helper()
-	for _, pod := range s.components("webhook") {
-		text, err := cluster.Metrics(s.ctx, pod.Name)
-		s.must(err)
+func (f *fixture) kubeletRepeats() (sum float64) {
+	f.Helper()
+	for _, pod := range f.components("webhook") {
+		text, err := f.cluster.Metrics(f.ctx, pod.Name)
+		f.must(err)
 		value, _ := kube.Metric(text, `essential_containers_admission_requests_total\{resource="pods/status",result="kept"\}`)
 		sum += value
 	}
@@ -487,49 +487,49 @@ func (s *scene) kubeletRepeats() (sum float64) {
 // Pods of Helm's hooks and of other projects' controllers are kept for them, unless
 // they choose a retention themselves.
 func testKeptForTheirCreators(t *testing.T, mode api.Mode) {
-	s := newSceneIn(t, mode)
-	owner := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "owner"}}
-	s.create(owner)
+	f := newFixtureIn(t, mode)
+	owner := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "owner"}}
+	f.create(owner)
 	foreign := func(name string, pairs ...string) *corev1.Pod {
-		pod := kube.Pod(s.namespace, name, annotated(stuck(corev1.RestartPolicyNever), pairs...))
+		pod := kube.Pod(f.namespace, name, annotated(stuck(corev1.RestartPolicyNever), pairs...))
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "argoproj.io/v1alpha1", Kind: "Workflow", Name: owner.Name, UID: owner.UID, Controller: new(true)}}
 		return pod
 	}
 	// The garbage collector knows no such kind and leaves the pods alone.
 	workflow, chosen := foreign("workflow"), foreign("chosen", api.RetentionAnnotation, "0s")
-	hook := kube.Pod(s.namespace, "hook", annotated(stuck(corev1.RestartPolicyNever), "helm.sh/hook", "test"))
+	hook := kube.Pod(f.namespace, "hook", annotated(stuck(corev1.RestartPolicyNever), "helm.sh/hook", "test"))
 	for _, pod := range []*corev1.Pod{workflow, chosen, hook} {
-		s.create(pod)
+		f.create(pod)
 	}
-	s.awaitGone(chosen)
+	f.awaitGone(chosen)
 	for _, pod := range []*corev1.Pod{workflow, hook} {
-		await(s, pod, "succeeded", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded })
-		s.kept(pod)
+		await(f, pod, "succeeded", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded })
+		f.kept(pod)
 	}
 }
 
 // The label decides which pods take part, until the reaper has acted: from then on
 // it stays, and the phase is decided whatever happens to the namespace's.
 func testOptedOutAfterStop(t *testing.T) {
-	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "stopped", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slowly(kube.Sidecar("proxy"), 5)),
+	f := newFixture(t, true)
+	pod := kube.Pod(f.namespace, "stopped", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), slowly(kube.Sidecar("proxy"), 5)),
 		api.RetentionAnnotation, "Forever"))
-	early := kube.Pod(s.namespace, "early", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), container("proxy", "sleep 8; exit 1")))
-	s.create(early)
-	s.create(pod)
+	early := kube.Pod(f.namespace, "early", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), container("proxy", "sleep 8; exit 1")))
+	f.create(early)
+	f.create(pod)
 	unlabel := func(p *corev1.Pod) error {
-		return cluster.Patch(s.ctx, p.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`)))
+		return f.cluster.Patch(f.ctx, p.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`)))
 	}
-	s.awaitLine("early", kube.MainStart)
-	s.must(unlabel(early))
-	s.awaitPod("stopped", "stopped", essential.IsStopped)
+	f.awaitLine("early", kube.MainStart)
+	f.must(unlabel(early))
+	f.awaitPod("stopped", "stopped", essential.IsStopped)
 	if err := unlabel(pod); err == nil || !strings.Contains(err.Error(), "cannot be removed from a pod that has been stopped") {
 		t.Errorf("the label of a stopped pod is removed: %v", err)
 	}
-	s.must(cluster.Patch(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}},
+	f.must(f.cluster.Patch(f.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.namespace}},
 		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`))))
 	for p, want := range map[*corev1.Pod]corev1.PodPhase{pod: corev1.PodSucceeded, early: corev1.PodFailed} {
-		await(s, p, "ended", essential.IsTerminal)
+		await(f, p, "ended", essential.IsTerminal)
 		if p.Status.Phase != want {
 			t.Errorf("pod %s ended as %s, want %s", p.Name, p.Status.Phase, want)
 		}
@@ -539,74 +539,74 @@ func testOptedOutAfterStop(t *testing.T) {
 // A stop moves the pod into the scope of quotas for pods with a deadline, which can
 // refuse it. The user reads why, and the stop is repeated.
 func testQuotaScopes(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	quota := &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "terminating"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "terminating"},
 		Spec: corev1.ResourceQuotaSpec{
 			Hard:   corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")},
 			Scopes: []corev1.ResourceQuotaScope{corev1.ResourceQuotaScopeTerminating},
 		},
 	}
-	s.create(quota)
-	await(s, quota, "counted", func(q *corev1.ResourceQuota) bool { return q.Status.Used != nil })
-	job := kube.Job(s.namespace, "job", stuck(corev1.RestartPolicyNever))
-	s.create(job)
-	s.awaitLine("job-", kube.MainEnd)
-	s.describes("job", job.Name, "StopRefused", "exceeded quota: terminating")
-	s.must(cluster.Patch(s.ctx, quota, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"hard":{"pods":"1"}}}`))))
-	s.succeeds(job, 1)
+	f.create(quota)
+	await(f, quota, "counted", func(q *corev1.ResourceQuota) bool { return q.Status.Used != nil })
+	job := kube.Job(f.namespace, "job", stuck(corev1.RestartPolicyNever))
+	f.create(job)
+	f.awaitLine("job-", kube.MainEnd)
+	f.describes("job", job.Name, "StopRefused", "exceeded quota: terminating")
+	f.must(f.cluster.Patch(f.ctx, quota, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"hard":{"pods":"1"}}}`))))
+	f.succeeds(job, 1)
 }
 
 // The webhook is down when the phase is to be decided: the Job ends late, not
 // wrong.
 func testWebhookDown(t *testing.T) {
-	s := newScene(t, true)
-	job := kube.Job(s.namespace, "late", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), kube.Sidecar("proxy")))
+	f := newFixture(t, true)
+	job := kube.Job(f.namespace, "late", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), kube.Sidecar("proxy")))
 	job.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(1))
-	native := kube.Job(s.namespace, "native", annotated(job.Spec.Template, api.ModeAnnotation, "Native"))
-	s.create(job)
-	s.create(native)
-	s.awaitLine("late-", kube.MainStart)
-	s.awaitLine("native-", kube.MainStart)
-	s.scale(kube.WebhookDeployment, "webhook", 0)
-	s.awaitLine("late-", kube.Terminated)
-	pod := s.awaitPod("late-", "stopped", essential.IsStopped)
-	s.describes("pod", pod.Name, "StopOverdue", "that the API server can reach the webhook")
-	s.get(job)
-	if s.get(pod); pod.Status.Phase != corev1.PodRunning || job.Status.Succeeded+job.Status.Failed != 0 {
+	native := kube.Job(f.namespace, "native", annotated(job.Spec.Template, api.ModeAnnotation, "Native"))
+	f.create(job)
+	f.create(native)
+	f.awaitLine("late-", kube.MainStart)
+	f.awaitLine("native-", kube.MainStart)
+	f.scale(kube.WebhookDeployment, "webhook", 0)
+	f.awaitLine("late-", kube.Terminated)
+	pod := f.awaitPod("late-", "stopped", essential.IsStopped)
+	f.describes("pod", pod.Name, "StopOverdue", "that the API server can reach the webhook")
+	f.get(job)
+	if f.get(pod); pod.Status.Phase != corev1.PodRunning || job.Status.Succeeded+job.Status.Failed != 0 {
 		t.Errorf("without a verdict the pod is %s, the Job counts %+v", pod.Status.Phase, job.Status)
 	}
-	s.scale(kube.WebhookDeployment, "webhook", 2)
+	f.scale(kube.WebhookDeployment, "webhook", 2)
 	for _, j := range []*batchv1.Job{job, native} {
-		s.succeeds(j, 1)
+		f.succeeds(j, 1)
 	}
 }
 
 // The stop is in the pod's specification: it outlasts the kubelet, the reaper and
 // the API server.
 func testStopOutlastsOutages(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	var jobs []*batchv1.Job
 	for i := range 4 {
 		template := kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 8"), slowly(kube.Sidecar("proxy"), 5))
-		jobs = append(jobs, kube.Job(s.namespace, fmt.Sprintf("job%d", i), template))
-		s.create(jobs[i])
+		jobs = append(jobs, kube.Job(f.namespace, fmt.Sprintf("job%d", i), template))
+		f.create(jobs[i])
 	}
 	for _, job := range jobs {
-		s.awaitLine(job.Name+"-", kube.MainStart)
+		f.awaitLine(job.Name+"-", kube.MainStart)
 	}
 	// Some pods are stopped by then, of others it is not even known that main has ended.
-	s.awaitPod("job", "stopped", essential.IsStopped)
-	s.must(cluster.Part("stop", "--kill", "kubelet"))
-	t.Cleanup(func() { _ = cluster.Part("start", "kubelet") })
-	s.must(cluster.Part("start", "kubelet"))
-	s.must(cluster.Part("stop", "--kill", "kube-apiserver"))
-	s.must(cluster.Part("start", "kube-apiserver"))
+	f.awaitPod("job", "stopped", essential.IsStopped)
+	f.must(f.cluster.Part("stop", "--kill", "kubelet"))
+	t.Cleanup(func() { _ = f.cluster.Part("start", "kubelet") })
+	f.must(f.cluster.Part("start", "kubelet"))
+	f.must(f.cluster.Part("stop", "--kill", "kube-apiserver"))
+	f.must(f.cluster.Part("start", "kube-apiserver"))
 	for _, job := range jobs {
-		s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
-			err := cluster.Get(ctx, client.ObjectKeyFromObject(job), job)
+		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+			err := f.cluster.Get(ctx, client.ObjectKeyFromObject(job), job)
 			return err == nil && kube.JobComplete(job), fmt.Sprintf("job %s: %+v, %v", job.Name, job.Status, err)
 		}))
-		s.counted(job, 1)
+		f.counted(job, 1)
 	}
 }

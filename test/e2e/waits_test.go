@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -20,7 +22,6 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/essential-containers/essential-containers/api"
@@ -31,48 +32,48 @@ import (
 
 // Under on-failure: Ignore the pod keeps running, with a Warning.
 func testFailureIgnored(t *testing.T) {
-	s := newScene(t, true)
-	job := kube.Job(s.namespace, "never", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")),
+	f := newFixture(t, true)
+	job := kube.Job(f.namespace, "never", annotated(kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")),
 		api.OnFailureAnnotation, "Ignore"))
-	s.create(job)
-	pod := s.awaitPod("never-", "failed in main", func(p *corev1.Pod) bool {
+	f.create(job)
+	pod := f.awaitPod("never-", "failed in main", func(p *corev1.Pod) bool {
 		main := containerStatus(p, "main")
 		return main != nil && main.State.Terminated != nil && main.State.Terminated.ExitCode == 3
 	})
-	s.awaitEventOf(pod, "EssentialContainerFailed")
-	s.canary(s.namespace)
-	s.untouched(pod)
-	s.count("never-", kube.MainStart, 1)
+	f.awaitEventOf(pod, "EssentialContainerFailed")
+	f.canary(f.namespace)
+	f.untouched(pod)
+	f.count("never-", kube.MainStart, 1)
 }
 
 func testFailsUnderOnFailure(t *testing.T, mode api.Mode) {
-	s := newSceneIn(t, mode)
-	job := kube.Job(s.namespace, "onfailure", kube.Template(corev1.RestartPolicyOnFailure, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
-	s.create(job)
-	pod := s.awaitPod("onfailure-", "restarted in main", func(p *corev1.Pod) bool {
+	f := newFixtureIn(t, mode)
+	job := kube.Job(f.namespace, "onfailure", kube.Template(corev1.RestartPolicyOnFailure, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
+	f.create(job)
+	pod := f.awaitPod("onfailure-", "restarted in main", func(p *corev1.Pod) bool {
 		main := containerStatus(p, "main")
 		return main != nil && main.RestartCount >= 2
 	})
-	s.canary(s.namespace)
-	s.untouched(pod)
-	s.count("onfailure-", kube.SidecarStart, 1)
+	f.canary(f.namespace)
+	f.untouched(pod)
+	f.count("onfailure-", kube.SidecarStart, 1)
 }
 
 // A sidecar that is done before main, such as one that only sets things up, is
 // no reason to stop anything.
 func testSidecarEndsFirst(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	setup := kube.Main("true")
 	setup.Name = "setup"
 	main := kube.Sidecar("main") // never ends by itself
-	pod := kube.Pod(s.namespace, "sidecarfirst", kube.Template(corev1.RestartPolicyNever, new("main"), main, setup))
-	s.create(pod)
-	s.awaitPod("sidecarfirst", "through with its sidecar", func(p *corev1.Pod) bool {
+	pod := kube.Pod(f.namespace, "sidecarfirst", kube.Template(corev1.RestartPolicyNever, new("main"), main, setup))
+	f.create(pod)
+	f.awaitPod("sidecarfirst", "through with its sidecar", func(p *corev1.Pod) bool {
 		setup := containerStatus(p, "setup")
 		return setup != nil && setup.State.Terminated != nil
 	})
-	s.canary(s.namespace)
-	s.untouched(pod)
+	f.canary(f.namespace)
+	f.untouched(pod)
 }
 
 // failsOnce is a template whose main ends well when the kubelet tries again.
@@ -87,14 +88,14 @@ func failsOnce() corev1.PodTemplateSpec {
 // The kubelet's retry keeps the sidecar, also where a failure for good would
 // stop the pod; the completion after it counts.
 func testFailsOnceUnderOnFailure(t *testing.T, mode api.Mode) {
-	s := newSceneIn(t, mode)
-	job := kube.Job(s.namespace, "once", failsOnce())
-	s.create(job)
-	s.awaitComplete(job)
-	s.counted(job, 1)
-	s.countStopped("once-", 1)
-	s.count("once-", kube.MainStart, 2)
-	s.count("once-", kube.SidecarStart, 1)
+	f := newFixtureIn(t, mode)
+	job := kube.Job(f.namespace, "once", failsOnce())
+	f.create(job)
+	f.awaitComplete(job)
+	f.counted(job, 1)
+	f.countStopped("once-", 1)
+	f.count("once-", kube.MainStart, 2)
+	f.count("once-", kube.SidecarStart, 1)
 }
 
 func containerStatus(pod *corev1.Pod, name string) *corev1.ContainerStatus {
@@ -117,35 +118,32 @@ func ended(name string) func(*corev1.Pod) bool {
 }
 
 func testNamespaceNotOptedIn(t *testing.T) {
-	s := newScene(t, false)
-	pod := kube.Pod(s.namespace, "outside", stuck(corev1.RestartPolicyNever))
-	s.create(pod)
-	s.awaitLine("outside", kube.MainEnd)
-	s.canaryElsewhere()
-	s.untouched(pod)
-	s.get(pod)
+	f := newFixture(t, false)
+	pod := kube.Pod(f.namespace, "outside", stuck(corev1.RestartPolicyNever))
+	f.create(pod)
+	f.awaitLine("outside", kube.MainEnd)
+	f.canaryElsewhere()
+	f.untouched(pod)
+	f.get(pod)
 	if essential.IsTracked(pod) {
 		t.Errorf("a pod in a namespace that did not opt in is tracked: %v", pod.Annotations)
 	}
 }
 
-// canaryElsewhere is canary for a scene whose own namespace did not opt in.
-func (s *scene) canaryElsewhere() {
-	s.Helper()
-	name := s.namespace + "-canary"
-	s.must(cluster.CreateNamespace(s.ctx, name, true))
-	s.Cleanup(func() { deleteNamespaces(s, name) })
-	s.canary(name)
+// canaryElsewhere is canary for a fixture whose own namespace did not opt in.
+func (f *fixture) canaryElsewhere() {
+	f.Helper()
+	f.canary(f.anotherNamespace("-canary", true))
 }
 
 func testPodWithoutLabel(t *testing.T) {
-	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "plain", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true"), kube.Sidecar("proxy")))
-	s.create(pod)
-	s.awaitLine("plain", kube.MainEnd)
-	s.canary(s.namespace)
-	s.untouched(pod)
-	s.get(pod)
+	f := newFixture(t, true)
+	pod := kube.Pod(f.namespace, "plain", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true"), kube.Sidecar("proxy")))
+	f.create(pod)
+	f.awaitLine("plain", kube.MainEnd)
+	f.canary(f.namespace)
+	f.untouched(pod)
+	f.get(pod)
 	if essential.IsTracked(pod) {
 		t.Errorf("a pod without the label is tracked: %v", pod.Annotations)
 	}
@@ -153,26 +151,26 @@ func testPodWithoutLabel(t *testing.T) {
 
 // Removing the label from a running pod is how a user opts it out.
 func testLabelRemoved(t *testing.T) {
-	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "letgo", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), kube.Sidecar("proxy")))
-	s.create(pod)
-	s.awaitLine("letgo", kube.MainStart)
-	s.must(cluster.Patch(s.ctx, pod, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`))))
-	s.awaitLine("letgo", kube.MainEnd)
-	s.canary(s.namespace)
-	s.untouched(pod)
+	f := newFixture(t, true)
+	pod := kube.Pod(f.namespace, "letgo", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 5"), kube.Sidecar("proxy")))
+	f.create(pod)
+	f.awaitLine("letgo", kube.MainStart)
+	f.must(f.cluster.Patch(f.ctx, pod, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`))))
+	f.awaitLine("letgo", kube.MainEnd)
+	f.canary(f.namespace)
+	f.untouched(pod)
 }
 
 // The API's image of a static pod cannot be stopped, and is not tracked.
 func testStaticPod(t *testing.T) {
-	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "static", stuck(corev1.RestartPolicyNever))
+	f := newFixture(t, true)
+	pod := kube.Pod(f.namespace, "static", stuck(corev1.RestartPolicyNever))
 	pod.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 	manifest, err := json.Marshal(pod)
-	s.must(err)
+	f.must(err)
 	// The kubelet reads these in the folder next to the cluster's kubeconfig.
-	file := filepath.Join(filepath.Dir(kubeconfig), "static-pods", s.namespace+".json")
-	s.must(os.WriteFile(file, manifest, 0o600))
+	file := filepath.Join(f.cluster.State(), "static-pods", f.namespace+".json")
+	f.must(os.WriteFile(file, manifest, 0o600))
 	var mirror *corev1.Pod
 	t.Cleanup(func() { // before the namespace goes: the kubelet would make the pod again
 		if err := os.Remove(file); err != nil {
@@ -183,14 +181,14 @@ func testStaticPod(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := cluster.AwaitGone(ctx, mirror); err != nil {
+		if err := f.cluster.AwaitGone(ctx, mirror); err != nil {
 			t.Error(err)
 		}
 	})
-	mirror = s.awaitPod("static", "the image of the static pod", essential.IsMirror)
-	s.awaitLine("static", kube.MainEnd)
-	s.canary(s.namespace)
-	s.untouched(mirror)
+	mirror = f.awaitPod("static", "the image of the static pod", essential.IsMirror)
+	f.awaitLine("static", kube.MainEnd)
+	f.canary(f.namespace)
+	f.untouched(mirror)
 	if essential.IsTracked(mirror) {
 		t.Errorf("the image of a static pod is tracked: %v", mirror.Annotations)
 	}
@@ -198,27 +196,27 @@ func testStaticPod(t *testing.T) {
 
 // A copied manifest may carry what the webhook and the reaper wrote.
 func testBroughtAnnotations(t *testing.T) {
-	s := newScene(t, true)
-	pod := kube.Pod(s.namespace, "copy", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), kube.Sidecar("proxy")))
+	f := newFixture(t, true)
+	pod := kube.Pod(f.namespace, "copy", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), kube.Sidecar("proxy")))
 	pod.Annotations = map[string]string{
 		api.TrackedAnnotation: "proxy",
 		api.StoppedAnnotation: "2020-01-01T00:00:00Z Succeeded: forged",
 		api.DueAnnotation:     "2020-01-01T00:00:00Z Succeeded: forged",
 		"example.com/own":     "stays",
 	}
-	s.create(pod)
+	f.create(pod)
 	if got := pod.Annotations[api.TrackedAnnotation]; got != "main" {
 		t.Errorf("tracked %q, want main", got)
 	}
 	if _, due := essential.DueOf(pod); due || essential.IsStopped(pod) || pod.Annotations["example.com/own"] != "stays" {
 		t.Errorf("annotations after admission: %v", pod.Annotations)
 	}
-	s.awaitGone(pod)
-	s.countStopped("copy", 1)
+	f.awaitGone(pod)
+	f.countStopped("copy", 1)
 }
 
 func testRejectsPods(t *testing.T) {
-	s := newScene(t, true)
+	f := newFixture(t, true)
 	for sentence, c := range map[string]struct{ label, want string }{
 		"an unknown name gets a suggestion": {"mian",
 			`metadata.labels[essential-containers]: Invalid value: "mian": no such container; the pod has "main", "proxy"; did you mean "main"?`},
@@ -232,7 +230,7 @@ func testRejectsPods(t *testing.T) {
 			setup := kube.Main("true")
 			setup.Name = "setup"
 			template.Spec.InitContainers = []corev1.Container{setup}
-			err := cluster.Create(t.Context(), kube.Pod(s.namespace, "rejected", template))
+			err := f.cluster.Create(t.Context(), kube.Pod(f.namespace, "rejected", template))
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got error %v, want one with %s", err, c.want)
 			}
@@ -241,15 +239,15 @@ func testRejectsPods(t *testing.T) {
 }
 
 func testRejectsPodsThroughAJob(t *testing.T) {
-	s := newScene(t, false) // where the Job itself is not checked
-	job := kube.Job(s.namespace, "typo", kube.Template(corev1.RestartPolicyNever, new("mian"), kube.Main("true"), kube.Sidecar("proxy")))
+	f := newFixture(t, false) // where the Job itself is not checked
+	job := kube.Job(f.namespace, "typo", kube.Template(corev1.RestartPolicyNever, new("mian"), kube.Main("true"), kube.Sidecar("proxy")))
 	job.Spec.Suspend = new(true)
-	s.create(job)
-	s.optIn(s.namespace)
-	s.must(cluster.Patch(s.ctx, job, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"suspend":false}}`))))
-	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
+	f.create(job)
+	f.optIn(f.namespace)
+	f.must(f.cluster.Patch(f.ctx, job, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"suspend":false}}`))))
+	f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
 		var events eventsv1.EventList
-		if err := cluster.List(ctx, &events, client.InNamespace(s.namespace)); err != nil {
+		if err := f.cluster.List(ctx, &events, client.InNamespace(f.namespace)); err != nil {
 			return false, err.Error()
 		}
 		for _, e := range events.Items {
@@ -262,24 +260,19 @@ func testRejectsPodsThroughAJob(t *testing.T) {
 }
 
 func testWarnsOfOneContainer(t *testing.T) {
-	s := newScene(t, true)
-	heard, c := s.listen()
-	s.must(c.Create(s.ctx, kube.Pod(s.namespace, "alone", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true")))))
+	f := newFixture(t, true)
+	heard, c := f.listen()
+	f.must(c.Create(f.ctx, kube.Pod(f.namespace, "alone", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true")))))
 	if got := heard.String(); !strings.Contains(got, `"main" is the pod's only container`) {
 		t.Errorf("got warnings %q", got)
 	}
 }
 
 // listen is a client whose user sees the warnings.
-func (s *scene) listen() (*warnings, client.Client) {
-	s.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	s.must(err)
+func (f *fixture) listen() (*warnings, client.Client) {
+	f.Helper()
 	var heard warnings
-	config.WarningHandlerWithContext = &heard
-	c, err := client.New(config, client.Options{})
-	s.must(err)
-	return &heard, c
+	return &heard, f.client(rest.ImpersonationConfig{}, &heard)
 }
 
 type warnings struct {
@@ -306,29 +299,29 @@ func (w *warnings) String() string {
 }
 
 // restrict has the API server admit only pods of the restricted level.
-func (s *scene) restrict() {
-	s.Helper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
-	s.get(namespace)
+func (f *fixture) restrict() {
+	f.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.namespace}}
+	f.get(namespace)
 	namespace.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
-	s.must(cluster.Update(s.ctx, namespace))
+	f.must(f.cluster.Update(f.ctx, namespace))
 }
 
 // The API server itself judges the chart's pods by the restricted level.
 func testRestrictedPodSecurity(t *testing.T) {
-	s := newScene(t, false)
-	s.restrict()
+	f := newFixture(t, false)
+	f.restrict()
 	for _, name := range []string{kube.WebhookDeployment, kube.ReaperDeployment} {
 		deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: kube.Release, Name: name}}
-		s.get(deployment)
-		pod := kube.Pod(s.namespace, name, deployment.Spec.Template)
+		f.get(deployment)
+		pod := kube.Pod(f.namespace, name, deployment.Spec.Template)
 		pod.Spec.ServiceAccountName, pod.Spec.DeprecatedServiceAccount = "default", ""
-		if err := cluster.Create(s.ctx, pod, client.DryRunAll); err != nil {
+		if err := f.cluster.Create(f.ctx, pod, client.DryRunAll); err != nil {
 			t.Errorf("the restricted level refuses %s: %v", name, err)
 		}
 	}
-	unrestricted := kube.Pod(s.namespace, "control", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true")))
-	if err := cluster.Create(s.ctx, unrestricted, client.DryRunAll); err == nil {
+	unrestricted := kube.Pod(f.namespace, "control", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true")))
+	if err := f.cluster.Create(f.ctx, unrestricted, client.DryRunAll); err == nil {
 		t.Error("the restricted level is not enforced here")
 	}
 }
@@ -362,7 +355,7 @@ func testReaperMayDoNothingElse(t *testing.T) {
 				Verb: c.verb, Group: c.group, Resource: c.resource, Subresource: c.subresource, Namespace: c.namespace,
 			},
 		}}
-		if err := cluster.Create(t.Context(), review); err != nil {
+		if err := clusterOf(t).Create(t.Context(), review); err != nil {
 			t.Fatal(err)
 		}
 		if review.Status.Allowed != c.allowed {
@@ -373,22 +366,22 @@ func testReaperMayDoNothingElse(t *testing.T) {
 
 // The real cert-manager's conditions, in one sentence each.
 func testCertificateStateIsExplained(t *testing.T) {
-	s := newScene(t, false)
-	state, err := certmanager.Get(s.ctx, cluster, client.ObjectKey{Namespace: kube.Release, Name: kube.ServingCertificate})
-	s.must(err)
+	f := newFixture(t, false)
+	state, err := certmanager.Get(f.ctx, f.cluster, client.ObjectKey{Namespace: kube.Release, Name: kube.ServingCertificate})
+	f.must(err)
 	if !state.Ready || state.NotAfter.Before(time.Now()) {
 		t.Errorf("the serving certificate is not ready: %+v", state)
 	}
 	blocked := &cmapi.Certificate{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "blocked"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "blocked"},
 		Spec: cmapi.CertificateSpec{
 			SecretName: "blocked", DNSNames: []string{"blocked.example.com"},
 			IssuerRef: cmmeta.IssuerReference{Name: "missing", Kind: "Issuer"},
 		},
 	}
-	s.create(blocked)
-	s.must(kube.Await(s.ctx, patience, func(ctx context.Context) (bool, string) {
-		state, err := certmanager.Get(ctx, cluster, client.ObjectKeyFromObject(blocked))
+	f.create(blocked)
+	f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+		state, err := certmanager.Get(ctx, f.cluster, client.ObjectKeyFromObject(blocked))
 		if err != nil {
 			return false, err.Error()
 		}

@@ -30,9 +30,9 @@ import (
 // Cluster is a connection to a cluster that is up.
 type Cluster struct {
 	client.WithWatch
-	Clientset kubernetes.Interface // for what the other client lacks: logs, raw paths
-	Helm      string               // the helm program
-	path      string               // of the kubeconfig
+	Clientset  kubernetes.Interface // for what the other client lacks: logs, raw paths
+	Helm       string               // the helm program
+	Kubeconfig string               // its path
 }
 
 // Connect connects to the cluster of the kubeconfig at path.
@@ -60,12 +60,12 @@ func Connect(path, helm string) (*Cluster, error) {
 	if _, err := clientset.Discovery().ServerVersion(); err != nil {
 		return nil, fmt.Errorf("asking the API server of %s for its version: %w", path, err)
 	}
-	return &Cluster{WithWatch: c, Clientset: clientset, Helm: helm, path: path}, nil
+	return &Cluster{WithWatch: c, Clientset: clientset, Helm: helm, Kubeconfig: path}, nil
 }
 
 // RunHelm runs helm against the cluster.
 func (c *Cluster) RunHelm(ctx context.Context, args ...string) (string, error) {
-	command := exec.CommandContext(ctx, c.Helm, append(args, "--kubeconfig", c.path)...)
+	command := exec.CommandContext(ctx, c.Helm, append(args, "--kubeconfig", c.Kubeconfig)...)
 	// Killed at once, helm would leave a release that says that it is still at work and refuses every later command.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 10 * time.Second

@@ -16,7 +16,7 @@ import (
 )
 
 // State is the folder of a local cluster: its kubeconfig is in there.
-func (c *Cluster) State() string { return filepath.Dir(c.path) }
+func (c *Cluster) State() string { return filepath.Dir(c.Kubeconfig) }
 
 // Part stops, starts or restarts a process of a local cluster. Nothing but its
 // own time limit ends it: what was stopped must be started whatever happens.
