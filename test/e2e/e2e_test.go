@@ -54,7 +54,7 @@ func oldest(t testing.TB) *utilversion.Version {
 // TestEndToEnd installs the chart once. The cases that fill the node or stop its
 // kubelet come first. All others have namespaces of their own and run in parallel.
 func TestEndToEnd(t *testing.T) {
-	besideTheOther(t)
+	parallelToTheOther(t)
 	install(t)
 	t.Run("FullNode", testFullNode)
 	t.Run("PreemptedByKubelet", testPreemptedByKubelet)
@@ -118,8 +118,9 @@ func TestEndToEnd(t *testing.T) {
 		"HelmTest":               testHelmTest,
 	}
 	native := map[string]func(*testing.T){
-		"Refuses": testNativeRefuses,
-		"Meshes":  testMeshes,
+		"Refuses":        testNativeRefuses,
+		"Meshes":         testMeshes,
+		"NativeProperty": testNativeProperty,
 	}
 	for name, test := range bothModes {
 		stops[name], native[name] = in(api.ModeReap, test), in(api.ModeNative, test)
@@ -158,7 +159,7 @@ func TestEndToEnd(t *testing.T) {
 // TestInstallation disturbs an installation: outages, changed values, new
 // certificates, upgrades. The cases run one after the other.
 func TestInstallation(t *testing.T) {
-	besideTheOther(t)
+	parallelToTheOther(t)
 	before := clusterWide(t)
 	install(t)
 	t.Run("WebhookDown", testWebhookDown)
@@ -172,8 +173,8 @@ func TestInstallation(t *testing.T) {
 	t.Run("Helm3", func(t *testing.T) { testHelm(t, helm3, before) })
 }
 
-// besideTheOther runs the test in parallel to the other one if both have a cluster.
-func besideTheOther(t *testing.T) {
+// parallelToTheOther lets the two tests run in parallel if each has a cluster.
+func parallelToTheOther(t *testing.T) {
 	if len(clusters) > 1 {
 		t.Parallel()
 	}

@@ -117,7 +117,7 @@ func (f *fixture) countEnded(pod string) {
 // describes asserts that kubectl describe shows these texts.
 func (f *fixture) describes(kind, name string, parts ...string) {
 	f.Helper()
-	f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
 		output, err := f.kubectlCommand("describe", kind, name).CombinedOutput()
 		if err != nil {
 			return false, fmt.Sprintf("kubectl describe: %v\n%s", err, output)
