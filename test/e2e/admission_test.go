@@ -139,7 +139,7 @@ func testWorkloadFromBefore(t *testing.T) {
 		_ = f.cluster.Patch(context.Background(), deployment, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
 	})
 	// The API server learns a moment later that the namespace has opted in.
-	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 		err := patch(`{"spec":{"template":{"metadata":{"labels":{"essential-containers":"maim"}}}}}`, client.DryRunAll)
 		return err != nil && strings.Contains(err.Error(), strings.Replace(typo, "mian", "maim", 1)), fmt.Sprintf("another mistake: %v", err)
 	}))
@@ -344,7 +344,7 @@ func (f *fixture) boundsReaper(tracked, plain, untracked *corev1.Pod) {
 // awaitEventOf waits for an event about the object and returns its note.
 func (f *fixture) awaitEventOf(object client.Object, reason string) (note string) {
 	f.Helper()
-	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 		for _, e := range f.events(object.GetUID()) {
 			if e.Reason == reason {
 				note = e.Note

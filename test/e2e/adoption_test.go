@@ -22,7 +22,7 @@ func (f *fixture) scale(deployment, component string, replicas int) {
 	f.Helper()
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
 	f.must(f.cluster.Patch(f.ctx, releaseDeployment(deployment), client.RawPatch(types.MergePatchType, patch)))
-	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 		pods := f.components(component)
 		return len(pods) == replicas, fmt.Sprintf("%d pods of %s, want %d", len(pods), component, replicas)
 	}))
@@ -53,7 +53,7 @@ func testUntracked(t *testing.T) {
 	f.optIn(f.namespace)
 	f.awaitEventOf(pod, "Untracked")
 	f.canary(f.namespace)
-	f.untouched(pod)
+	f.notReaped(pod)
 	if n := f.countEvents(pod, "Untracked"); n != 1 {
 		t.Errorf("%d events that the pod is not tracked, want 1", n)
 	}
@@ -117,12 +117,12 @@ func testAdoption(t *testing.T) {
 	if note := f.awaitEventOf(wrong, "InvalidLabel"); !strings.Contains(note, typo) {
 		t.Errorf("the event about a wrong label says %q", note)
 	}
-	f.untouched(wrong)
+	f.notReaped(wrong)
 	f.get(elsewhere)
 	if essential.IsTracked(elsewhere) {
 		t.Errorf("a pod was adopted whose namespace did not opt in: %v", elsewhere.Annotations)
 	}
-	f.untouched(elsewhere)
+	f.notReaped(elsewhere)
 }
 
 // A retained pod is deleted at its time although the reaper that stopped it has

@@ -105,7 +105,7 @@ func testLeaderKilled(t *testing.T) {
 	killed, err := f.cluster.Leader(f.ctx)
 	f.must(err)
 	f.must(kube.Signal("reaper", killed, syscall.SIGKILL))
-	f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) {
 		holder, err := f.cluster.Leader(ctx)
 		if err == nil && holder != killed {
 			return true, ""
@@ -175,7 +175,7 @@ func testCertificateRenewed(t *testing.T) {
 	before := f.servedCertificates()
 	f.whileAdmitting(1, func() {
 		f.must(f.cluster.RenewCertificate(f.ctx))
-		f.must(kube.Await(f.ctx, 2*patience, func(context.Context) (bool, string) {
+		f.must(kube.Await(f.ctx, 2*timeLimit, func(context.Context) (bool, string) {
 			for pod, expiry := range f.servedCertificates() {
 				if expiry <= before[pod] {
 					return false, fmt.Sprintf("%s still serves the certificate that expires at %.0f", pod, expiry)
@@ -203,7 +203,7 @@ func (f *fixture) restartWebhook() {
 	await(f, deployment, "rolled out", func(d *appsv1.Deployment) bool {
 		return d.Status.ObservedGeneration >= generation && d.Status.UpdatedReplicas == 2 && d.Status.AvailableReplicas == 2 && d.Status.Replicas == 2
 	})
-	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 		return len(f.components("webhook")) == 2, "old webhook pods are still there"
 	}))
 }
@@ -242,8 +242,8 @@ func (f *fixture) uninstalls(c *kube.Cluster, before map[string]bool) {
 	f.uninstalled.Store(true)
 	f.uninstall(c, before)
 	f.awaitLine("running", kube.MainEnd)
-	f.untouched(pod)
-	f.untouched(delayed)
+	f.notReaped(pod)
+	f.notReaped(delayed)
 	f.counted(kept, 1)
 	f.count("kept-", kube.MainStart, 1)
 	// Labelled pods are created as if there had never been a webhook.

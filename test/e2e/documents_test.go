@@ -27,7 +27,7 @@ func testSamples(t *testing.T) {
 		return f.cluster.List(ctx, objects, client.InNamespace(namespace))
 	}
 	renewed := map[string]bool{}
-	f.must(kube.Await(f.ctx, 2*patience, func(ctx context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, 2*timeLimit, func(ctx context.Context) (bool, string) {
 		var pods corev1.PodList
 		if err := list(ctx, &pods); err != nil {
 			return false, err.Error()

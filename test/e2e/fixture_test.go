@@ -34,8 +34,8 @@ import (
 	"github.com/essential-containers/essential-containers/test/kube"
 )
 
-// patience bounds every wait for something that takes seconds.
-const patience = 2 * time.Minute
+// timeLimit bounds every wait for something that takes seconds.
+const timeLimit = 2 * time.Minute
 
 // root is the repository's, seen from here.
 const root = "../.."
@@ -134,7 +134,7 @@ func (f *fixture) anotherNamespace(suffix string, optedIn bool) (name string) {
 
 func (f *fixture) deleteNamespace(name string) {
 	f.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // the test's context is done by now
+	ctx, cancel := context.WithTimeout(context.Background(), timeLimit) // the test's context is done by now
 	defer cancel()
 	if err := f.cluster.DeleteNamespace(ctx, name); err != nil {
 		f.Error(err)
@@ -240,7 +240,7 @@ func (f *fixture) get(object client.Object) {
 func await[T client.Object](f *fixture, object T, what string, condition func(T) bool) {
 	f.Helper()
 	key := client.ObjectKeyFromObject(object)
-	f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) {
 		if err := f.cluster.Get(ctx, key, object); err != nil {
 			return false, fmt.Sprintf("%T %s: %s: %v", object, key, what, err)
 		}
@@ -283,7 +283,7 @@ func (f *fixture) pods(prefix string) []corev1.Pod {
 func (f *fixture) awaitPod(prefix, what string, condition func(*corev1.Pod) bool) *corev1.Pod {
 	f.Helper()
 	var found *corev1.Pod
-	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 		for _, p := range f.pods(prefix) {
 			if condition(&p) {
 				found = &p
@@ -348,7 +348,7 @@ func (f *fixture) countEvents(pod *corev1.Pod, reason string) (count int) {
 
 // canary has one more pod reaped, in a namespace that opted in. What reached
 // the reaper's knowledge before it has been decided upon by then: what is
-// untouched afterwards is left alone, without guessing how long to wait.
+// notReaped afterwards is left alone, without guessing how long to wait.
 func (f *fixture) canary(namespace string) {
 	f.Helper()
 	pod := kube.Pod(namespace, "canary", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("true"), kube.Sidecar("proxy")))
@@ -356,8 +356,8 @@ func (f *fixture) canary(namespace string) {
 	f.awaitGone(pod)
 }
 
-// untouched asserts that the reaper has neither stopped nor deleted the pod.
-func (f *fixture) untouched(pod *corev1.Pod) {
+// notReaped asserts that the reaper has neither stopped nor deleted the pod.
+func (f *fixture) notReaped(pod *corev1.Pod) {
 	f.Helper()
 	now := pod.DeepCopy()
 	err := f.cluster.Get(f.ctx, client.ObjectKeyFromObject(pod), now)

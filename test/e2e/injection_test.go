@@ -82,7 +82,7 @@ func testLabelsOfOtherWebhooks(t *testing.T) {
 		pod := kube.Pod(f.namespace, name, kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true"), kube.Sidecar("proxy")))
 		pod.Labels = map[string]string{injectLabel: name}
 		var err error
-		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+		f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) {
 			created := pod.DeepCopy()
 			err = f.cluster.Create(ctx, created, client.DryRunAll)
 			return err != nil || created.Labels[api.Label] != "", "the injector is not asked yet"
@@ -120,7 +120,7 @@ func (f *fixture) serveInjector(injections map[string]injection) (url string, bu
 	for path, injection := range injections {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { injection.answer(w, r) })
 	}
-	server := &http.Server{Handler: mux, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}, ReadHeaderTimeout: patience}
+	server := &http.Server{Handler: mux, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}, ReadHeaderTimeout: timeLimit}
 	go func() { _ = server.ServeTLS(listener, "", "") }()
 	f.Cleanup(func() { _ = server.Close() })
 	return "https://" + listener.Addr().String(), bundle
@@ -149,7 +149,7 @@ func (i injection) answer(w http.ResponseWriter, r *http.Request) {
 
 // registerInjector has the API server call url for the pods of the fixture that
 // carry the label with this value.
-func (f *fixture) registerInjector(name, label, url string, bundle []byte, again admissionregistrationv1.ReinvocationPolicyType) {
+func (f *fixture) registerInjector(name, label, url string, bundle []byte, reinvocation admissionregistrationv1.ReinvocationPolicyType) {
 	f.Helper()
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -158,7 +158,7 @@ func (f *fixture) registerInjector(name, label, url string, bundle []byte, again
 			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: bundle},
 			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: f.namespace}},
 			ObjectSelector:          &metav1.LabelSelector{MatchLabels: map[string]string{injectLabel: label}},
-			ReinvocationPolicy:      &again,
+			ReinvocationPolicy:      &reinvocation,
 			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
 			AdmissionReviewVersions: []string{"v1"},
 			Rules: []admissionregistrationv1.RuleWithOperations{{

@@ -67,7 +67,7 @@ func (f *fixture) twins(template corev1.PodTemplateSpec) (inReap, inNative *core
 // said waits for a line of a container.
 func (f *fixture) said(pod *corev1.Pod, container, text string) (line kube.Line) {
 	f.Helper()
-	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 		for _, l := range f.logs.Find(pod.Name, text) {
 			if l.Container == container {
 				line = l
@@ -180,8 +180,8 @@ func testNativeHelperThatEnds(t *testing.T) {
 		t.Errorf("in mode Reap the helper was restarted: %+v", helper)
 	}
 	f.canary(f.namespace)
-	f.untouched(inReap)
-	f.untouched(inNative)
+	f.notReaped(inReap)
+	f.notReaped(inNative)
 }
 
 // Under Never a sidecar that fails before main completes has no effect on the phase. In mode
@@ -333,7 +333,7 @@ func testNativeSums(t *testing.T) {
 		for _, mode := range modes {
 			await(f, quota, "counting from nothing", func(q *corev1.ResourceQuota) bool { return len(q.Status.Used) == 5 && q.Status.Used.Pods().IsZero() })
 			pod := f.twin(mode, template)
-			f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) { // the limit range takes a moment to be known
+			f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) { // the limit range takes a moment to be known
 				probe := pod.DeepCopy()
 				err := f.cluster.Create(ctx, probe, client.DryRunAll)
 				memory := resourcesOf(probe, "two").Requests[corev1.ResourceMemory]
@@ -375,7 +375,7 @@ func testNativeQuotaDuringTheStop(t *testing.T) {
 	next := kube.Pod(f.namespace, "next", kube.Template(corev1.RestartPolicyNever, nil, kube.Main("true")))
 	for _, mode := range modes {
 		pod := f.twin(mode, kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("sleep 1"), onTerm("proxy", "sleep 12")))
-		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) { // once the one before has left the quota
+		f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) { // once the one before has left the quota
 			err := f.cluster.Create(ctx, pod)
 			return err == nil, fmt.Sprint(err)
 		}))
@@ -384,7 +384,7 @@ func testNativeQuotaDuringTheStop(t *testing.T) {
 		if pod.Status.Phase != corev1.PodRunning {
 			t.Errorf("%s: while the sidecar ends, the phase is %s", mode, pod.Status.Phase)
 		}
-		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+		f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) {
 			err := f.cluster.Create(ctx, next.DeepCopy(), client.DryRunAll)
 			return err == nil, fmt.Sprintf("no room for another pod: %v", err)
 		}))
@@ -463,7 +463,7 @@ func testNativeServiceOfASidecar(t *testing.T) {
 		f.create(pod)
 		endpoint := func(ready bool) {
 			t.Helper()
-			f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+			f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) {
 				var slices discoveryv1.EndpointSliceList
 				if err := f.cluster.List(ctx, &slices, client.InNamespace(f.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: service.Name}); err != nil {
 					return false, err.Error()
@@ -499,7 +499,7 @@ func testNativeRestrictedPodsOfUsers(t *testing.T) {
 	const refused = `violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "proxy" must set`
 	for _, mode := range modes {
 		// The API server learns of the level a moment later.
-		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+		f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) {
 			err := f.cluster.Create(ctx, f.twin(mode, privileged), client.DryRunAll)
 			return err != nil && strings.Contains(err.Error(), refused), fmt.Sprintf("%s: a sidecar that may gain privileges: %v", mode, err)
 		}))

@@ -130,7 +130,7 @@ func testNativeWithoutReaper(t *testing.T, o outage) {
 func testNativeByDefault(t *testing.T) {
 	f := newFixture(t, true)
 	f.must(f.cluster.Install(f.ctx, chart, image, func(string) {}, "defaults.mode=Native"))
-	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 		return len(f.components("webhook")) == 2, "old webhook pods are still there"
 	}))
 	t.Cleanup(func() {

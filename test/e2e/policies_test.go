@@ -46,7 +46,7 @@ func (f *fixture) failedAndKept(pod *corev1.Pod, message string) {
 	if pod.Status.Reason != api.FailedReason || pod.Status.Message != message {
 		f.Errorf("reason %q and message %q, want the message %s", pod.Status.Reason, pod.Status.Message, message)
 	}
-	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 		return f.countEvents(pod, "EssentialContainerFailed") == 1, "no event reports the failure"
 	}))
 }
@@ -117,7 +117,7 @@ func (f *fixture) countEnded(pod string) {
 // describes asserts that kubectl describe shows these texts.
 func (f *fixture) describes(kind, name string, parts ...string) {
 	f.Helper()
-	f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 		output, err := f.kubectlCommand("describe", kind, name).CombinedOutput()
 		if err != nil {
 			return false, fmt.Sprintf("kubectl describe: %v\n%s", err, output)

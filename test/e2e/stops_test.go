@@ -248,7 +248,7 @@ func testBurst(t *testing.T) {
 		f.create(kube.Job(f.namespace, fmt.Sprintf("burst%02d", i), kube.Template(corev1.RestartPolicyNever, new("main"),
 			kube.Main(fmt.Sprintf("sleep 8.%02d", i*7%100)), kube.Sidecar("proxy"))))
 	}
-	f.must(kube.Await(f.ctx, 2*patience, func(ctx context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, 2*timeLimit, func(ctx context.Context) (bool, string) {
 		var list batchv1.JobList
 		if err := f.cluster.List(ctx, &list, client.InNamespace(f.namespace)); err != nil {
 			return false, err.Error()

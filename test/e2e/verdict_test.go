@@ -71,7 +71,7 @@ func restarted(t *testing.T, mode api.Mode, prepare func(*corev1.Container), res
 		t.Errorf("the first life's end is %+v, want exit code 0", last)
 	}
 	f.canary(f.namespace)
-	f.untouched(again)
+	f.notReaped(again)
 	f.kubectl("exec", again.Name, "-c", "proxy", "--", "touch", "/state/go")
 	f.succeeds(job, 2)
 	f.countStopped("restarted-", 1)
@@ -451,7 +451,7 @@ func testKeptPods(t *testing.T) {
 	}
 	repeats := func(atLeast float64) {
 		before := f.kubeletRepeats()
-		f.must(kube.Await(f.ctx, patience, func(context.Context) (bool, string) {
+		f.must(kube.Await(f.ctx, timeLimit, func(context.Context) (bool, string) {
 			repeats := f.kubeletRepeats() - before
 			return repeats >= atLeast, fmt.Sprintf("the kubelet has repeated its phase %v times", repeats)
 		}))
@@ -603,7 +603,7 @@ func testStopOutlastsOutages(t *testing.T) {
 	f.must(f.cluster.Part("stop", "--kill", "kube-apiserver"))
 	f.must(f.cluster.Part("start", "kube-apiserver"))
 	for _, job := range jobs {
-		f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+		f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) {
 			err := f.cluster.Get(ctx, client.ObjectKeyFromObject(job), job)
 			return err == nil && kube.JobComplete(job), fmt.Sprintf("job %s: %+v, %v", job.Name, job.Status, err)
 		}))

@@ -42,7 +42,7 @@ func testFailureIgnored(t *testing.T) {
 	})
 	f.awaitEventOf(pod, "EssentialContainerFailed")
 	f.canary(f.namespace)
-	f.untouched(pod)
+	f.notReaped(pod)
 	f.count("never-", kube.MainStart, 1)
 }
 
@@ -55,7 +55,7 @@ func testFailsUnderOnFailure(t *testing.T, mode api.Mode) {
 		return main != nil && main.RestartCount >= 2
 	})
 	f.canary(f.namespace)
-	f.untouched(pod)
+	f.notReaped(pod)
 	f.count("onfailure-", kube.SidecarStart, 1)
 }
 
@@ -73,7 +73,7 @@ func testSidecarEndsFirst(t *testing.T) {
 		return setup != nil && setup.State.Terminated != nil
 	})
 	f.canary(f.namespace)
-	f.untouched(pod)
+	f.notReaped(pod)
 }
 
 // failsOnce is a template whose main ends well when the kubelet tries again.
@@ -123,7 +123,7 @@ func testNamespaceNotOptedIn(t *testing.T) {
 	f.create(pod)
 	f.awaitLine("outside", kube.MainEnd)
 	f.canaryElsewhere()
-	f.untouched(pod)
+	f.notReaped(pod)
 	f.get(pod)
 	if essential.IsTracked(pod) {
 		t.Errorf("a pod in a namespace that did not opt in is tracked: %v", pod.Annotations)
@@ -142,7 +142,7 @@ func testPodWithoutLabel(t *testing.T) {
 	f.create(pod)
 	f.awaitLine("plain", kube.MainEnd)
 	f.canary(f.namespace)
-	f.untouched(pod)
+	f.notReaped(pod)
 	f.get(pod)
 	if essential.IsTracked(pod) {
 		t.Errorf("a pod without the label is tracked: %v", pod.Annotations)
@@ -158,7 +158,7 @@ func testLabelRemoved(t *testing.T) {
 	f.must(f.cluster.Patch(f.ctx, pod, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"essential-containers":null}}}`))))
 	f.awaitLine("letgo", kube.MainEnd)
 	f.canary(f.namespace)
-	f.untouched(pod)
+	f.notReaped(pod)
 }
 
 // The API's image of a static pod cannot be stopped, and is not tracked.
@@ -179,7 +179,7 @@ func testStaticPod(t *testing.T) {
 		if mirror == nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
 		defer cancel()
 		if err := f.cluster.AwaitGone(ctx, mirror); err != nil {
 			t.Error(err)
@@ -188,7 +188,7 @@ func testStaticPod(t *testing.T) {
 	mirror = f.awaitPod("static", "the image of the static pod", essential.IsMirror)
 	f.awaitLine("static", kube.MainEnd)
 	f.canary(f.namespace)
-	f.untouched(mirror)
+	f.notReaped(mirror)
 	if essential.IsTracked(mirror) {
 		t.Errorf("the image of a static pod is tracked: %v", mirror.Annotations)
 	}
@@ -245,7 +245,7 @@ func testRejectsPodsThroughAJob(t *testing.T) {
 	f.create(job)
 	f.optIn(f.namespace)
 	f.must(f.cluster.Patch(f.ctx, job, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"suspend":false}}`))))
-	f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) {
 		var events eventsv1.EventList
 		if err := f.cluster.List(ctx, &events, client.InNamespace(f.namespace)); err != nil {
 			return false, err.Error()
@@ -380,7 +380,7 @@ func testCertificateStateIsExplained(t *testing.T) {
 		},
 	}
 	f.create(blocked)
-	f.must(kube.Await(f.ctx, patience, func(ctx context.Context) (bool, string) {
+	f.must(kube.Await(f.ctx, timeLimit, func(ctx context.Context) (bool, string) {
 		state, err := certmanager.Get(ctx, f.cluster, client.ObjectKeyFromObject(blocked))
 		if err != nil {
 			return false, err.Error()
