@@ -94,7 +94,7 @@ func testAdoption(t *testing.T) {
 		}
 	}
 	forged := kube.Pod(f.namespace, "forged", annotated(stuck(corev1.RestartPolicyNever), api.TrackedAnnotation, "proxy"))
-	if err := f.cluster.Create(f.ctx, forged); err == nil || !strings.Contains(err.Error(), "which would have written main") {
+	if err := f.cluster.Create(f.ctx, forged); err == nil || !strings.Contains(err.Error(), "must be main, which only the webhook writes") {
 		t.Errorf("a pod that brings a wrong mark while the webhook is down: %v", err)
 	}
 	missed := kube.Pod(f.namespace, "missed", stuck(corev1.RestartPolicyNever))

@@ -58,10 +58,8 @@ func testHelmTest(t *testing.T) {
 // of Helm. Pods are admitted all the time.
 func testHelm(t *testing.T, program string, before map[string]bool) {
 	f := newFixture(t, true)
-	if program != f.cluster.Helm { // another version's release
-		_, err := f.cluster.RunHelm(f.ctx, "uninstall", kube.Release, "--namespace", kube.Release, "--ignore-not-found", "--wait")
-		f.must(err)
-	}
+	_, err := f.cluster.RunHelm(f.ctx, "uninstall", kube.Release, "--namespace", kube.Release, "--ignore-not-found", "--wait")
+	f.must(err)
 	helm := *f.cluster
 	helm.Helm = program
 	replicas := func(want int32) {
