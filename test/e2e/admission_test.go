@@ -280,6 +280,9 @@ func testOrdinaryCommands(t *testing.T) {
 		t.Errorf("the copy has the labels %v and the annotations %v: this test tries nothing", copied.Labels, copied.Annotations)
 	}
 	f.kubectl("debug", "original", "--container=guest", "--image="+kube.Image, "--", "true") // an ephemeral container
+	f.awaitPod("original", "left by its guest", func(p *corev1.Pod) bool {                   // its status would be a conflict for replace
+		return len(p.Status.EphemeralContainerStatuses) == 1 && p.Status.EphemeralContainerStatuses[0].State.Terminated != nil
+	})
 	f.kubectl("annotate", "pod/original", "essential-containers/retention=1d", "example.com/note=x")
 	f.kubectl("label", "pod/original", "team=batch")
 

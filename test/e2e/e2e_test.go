@@ -51,8 +51,8 @@ func oldest(t testing.TB) *utilversion.Version {
 	return lowest
 }
 
-// TestEndToEnd installs the chart once. The cases that fill the node or stop its
-// kubelet come first. All others have namespaces of their own and run in parallel.
+// TestEndToEnd installs the chart once. The cases that fill the node, or stop a part of
+// it or of the installation, come first. All others have namespaces of their own and run in parallel.
 func TestEndToEnd(t *testing.T) {
 	parallelToTheOther(t)
 	install(t)
@@ -60,6 +60,10 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("PreemptedByKubelet", testPreemptedByKubelet)
 	t.Run("Burst", testBurst)
 	t.Run("KubeletDown", testKubeletDown)
+	t.Run("WebhookDown", testWebhookDown)
+	t.Run("StopOutlastsOutages", testStopOutlastsOutages)
+	t.Run("LeaderKilled", testLeaderKilled)
+	t.Run("NativeByDefault", testNativeByDefault)
 	parallel := func(group string, cases map[string]func(*testing.T)) {
 		t.Run(group, func(t *testing.T) {
 			t.Parallel()
@@ -156,17 +160,13 @@ func TestEndToEnd(t *testing.T) {
 	parallel("Documents", map[string]func(*testing.T){"Samples": testSamples, "Demo": testDemo})
 }
 
-// TestInstallation disturbs an installation: outages, changed values, new
-// certificates, upgrades. The cases run one after the other.
+// TestInstallation changes an installation: new certificates, values, upgrades. It has
+// the long outage of the reaper, too, so that both tests take about as long. The cases run one after the other.
 func TestInstallation(t *testing.T) {
 	parallelToTheOther(t)
 	before := clusterWide(t)
 	install(t)
-	t.Run("WebhookDown", testWebhookDown)
-	t.Run("StopOutlastsOutages", testStopOutlastsOutages)
 	t.Run("ReaperDown", testReaperDown)
-	t.Run("NativeByDefault", testNativeByDefault)
-	t.Run("LeaderKilled", testLeaderKilled)
 	t.Run("CertificateRenewed", testCertificateRenewed)
 	t.Run("Adoption", testAdoption)
 	t.Run("Helm4", func(t *testing.T) { testHelm(t, helm, before) })

@@ -114,8 +114,12 @@ func TestMissed(t *testing.T) {
 	var all []violation
 	var texts []string
 	for _, b := range breakages {
+		kind := b.kind
+		if kind == "" {
+			kind = competing.name
+		}
 		for _, text := range b.texts {
-			all = append(all, violation{b.found, b.kind + "-1", "before " + text + " after"})
+			all = append(all, violation{b.found, kind + "-1", "before " + text + " after"})
 			texts = append(texts, fmt.Sprintf("%s, %s: %q was not found", b.found, b.what, text))
 		}
 	}
@@ -139,7 +143,7 @@ func TestMissed(t *testing.T) {
 // Every invariant is broken by something, except those about the evidence and about
 // bad bodies, which no reaper can break. Each breakage has its works.
 func TestBreakages(t *testing.T) {
-	broken, drawn := map[invariant]bool{observed: true, stable: true}, map[string]bool{"essential": true, competing.name: true}
+	broken, drawn := map[invariant]bool{observed: true, stable: true}, map[string]bool{"essential": true, competing.name: true, "": true}
 	for _, k := range brokenKinds() {
 		drawn[k.name] = true
 	}
