@@ -180,7 +180,7 @@ func testDeadlineExceeded(t *testing.T, mode api.Mode) {
 // A container's own policy and rules decide before the pod's (Kubernetes 1.35).
 func testRestartRules(t *testing.T, mode api.Mode) {
 	f := newFixtureIn(t, mode)
-	retried := kube.Main(`[ -e /state/tried ] || { touch /state/tried; exit 42; }; sleep 1`)
+	retried := kube.Main(`[ -e /state/tried ] || { touch /state/tried; sleep 3; exit 42; }; sleep 1`)
 	retried.VolumeMounts = []corev1.VolumeMount{{Name: "state", MountPath: "/state"}}
 	retried.RestartPolicy = new(corev1.ContainerRestartPolicyNever)
 	retried.RestartPolicyRules = []corev1.ContainerRestartRule{{
