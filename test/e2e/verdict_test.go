@@ -447,7 +447,11 @@ func testKeptPods(t *testing.T) {
 	failed := kube.Pod(f.namespace, "failed", kube.Template(corev1.RestartPolicyNever, new("main"), kube.Main("exit 3"), kube.Sidecar("proxy")))
 	for _, pod := range []*corev1.Pod{succeeded, failed} {
 		f.create(pod)
-		await(f, pod, "ended", essential.IsTerminal)
+		await(f, pod, "ended, and without a sandbox: the last change of its status", func(p *corev1.Pod) bool {
+			return essential.IsTerminal(p) && !essential.HasRunningContainers(p) && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionFalse
+			})
+		})
 	}
 	repeats := func(atLeast float64) {
 		before := f.kubeletRepeats()
@@ -456,7 +460,7 @@ func testKeptPods(t *testing.T) {
 			return repeats >= atLeast, fmt.Sprintf("the kubelet has repeated its phase %v times", repeats)
 		}))
 	}
-	repeats(4) // now the kubelet has written all that it has to say of them
+	repeats(4)
 	f.get(succeeded)
 	f.get(failed)
 	repeats(4)
