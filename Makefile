@@ -97,7 +97,7 @@ e2e: setup $(ARCHIVE) ## End-to-end tests on real clusters; RUN= selects, KUBERN
 	for pid in $$pids; do wait $$pid || status=1; done; \
 	[ $$status != 0 ] || KUBECONFIG=$(call LOCAL_KUBECONFIG,e2e) INSTALLATION_KUBECONFIG=$(call LOCAL_KUBECONFIG,installation) FAULTS_FLAGS='$(call FAULTS_FLAGS,$(CURDIR)/)' \
 		IMG=$(LOCAL_IMG) HELM=$(BIN)/helm HELM3=$(BIN)/helm3 KUBECTL=$(BIN)/kubectl KUBERNETES=$(KUBERNETES) KUBELET=$(KUBELET) \
-		$(GOTESTSUM) --format=standard-verbose --jsonfile=$(BIN)/e2e/tests.json -- -count=1 -vet=off -p=3 -parallel=10 -timeout=40m -tags=e2e $(if $(RUN),-run='$(RUN)') $(E2E_PACKAGES) \
+		$(GOTESTSUM) --format=standard-verbose --jsonfile=$(BIN)/e2e/tests.json -- -count=1 -vet=off -p=3 -parallel=8 -timeout=40m -tags=e2e $(if $(RUN),-run='$(RUN)') $(E2E_PACKAGES) \
 		| tee $(BIN)/e2e/output || status=$$?; \
 	for name in $(E2E_CLUSTERS); do \
 		[ $$status = 0 ] || cp -r $(dir $(call LOCAL_KUBECONFIG,$$name))logs $(BIN)/e2e/$$name; \
