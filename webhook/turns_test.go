@@ -140,6 +140,7 @@ func TestAReviewWhoseTurnDoesNotComeIsRefused(t *testing.T) {
 				t.Errorf("%v reviews are counted as failed", got)
 			}
 			room.Release(tt.all)
+			server.turns.wait = maxWait
 			if status, text := server.post(t, PodsPath, tt.review); status != http.StatusOK {
 				t.Errorf("afterwards: got %d %s", status, text)
 			}
