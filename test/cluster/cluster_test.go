@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -43,6 +44,31 @@ func TestLock(t *testing.T) {
 	if err := <-waited; err != nil {
 		t.Error(err)
 	}
+}
+
+// A cluster that starts finds the folder of all clusters removed at any moment: another one has gone down.
+func TestLockWhileItsFolderIsRemoved(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "clusters")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			_ = os.Remove(folder)
+		}
+	}()
+	path := filepath.Join(folder, "lock")
+	for range 2000 {
+		lock, err := lockFile(path, syscall.LOCK_EX)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		must(t, os.Remove(path))
+		must(t, lock.Close())
+	}
+	cancel()
+	<-ended
 }
 
 // On a machine that lacks a program, and cannot install it, the error is one line: what is missing, and how to get it.

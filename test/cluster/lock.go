@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,11 +13,15 @@ import (
 // lockFile takes the lock at path: how is LOCK_EX, which waits, perhaps with LOCK_NB, which fails if another process holds it.
 // Closing the file, or the end of the last process that has it open, releases the lock.
 func lockFile(path string, how int) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
 	for {
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		var f *os.File
+		if err == nil {
+			f, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the last cluster that went down has just removed the folder
+		}
 		if err != nil {
 			return nil, err
 		}
